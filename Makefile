@@ -1,0 +1,49 @@
+# Two commands are enough: `make demo` and `make test`. The rest is what they and .ci/run are made of.
+PYTHON ?= python3
+BIN := .venv/bin
+PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
+DEMO := demo-output
+
+.PHONY: help install dev demo test test-all lint types format clean
+
+help:
+	@echo "make demo      install, then render, annotate and evaluate a small synthetic data set"
+	@echo "make test      install with development extras and run the test suite"
+	@echo "make test-all  the suite with its slow tests"
+	@echo "make lint      ruff, without changing files; make format changes them"
+	@echo "make types     mypy, strict"
+
+install: .venv/.installed
+dev: .venv/.installed-dev
+
+.venv/bin/python:
+	@$(PYTHON) -c 'import sys; assert sys.version_info >= (3, 11), f"Python 3.11 or newer is needed, this is {sys.version}; name another one: make PYTHON=python3.12 ..."'
+	$(PYTHON) -m venv .venv
+
+.venv/.installed: .venv/bin/python pyproject.toml constraints.txt
+	$(PIP_INSTALL) --editable .
+	@touch $@
+
+.venv/.installed-dev: .venv/.installed
+	$(PIP_INSTALL) --editable '.[dev]'
+	@touch $@
+
+test: dev
+	$(BIN)/python -m pytest -m "not slow"
+
+test-all: dev
+	$(BIN)/python -m pytest
+
+lint: dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+format: dev
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+types: dev
+	$(BIN)/mypy
+
+clean:
+	rm -rf .venv $(DEMO) .pytest_cache .mypy_cache .ruff_cache
