@@ -1,0 +1,44 @@
+"""Drawing skeletons over a photograph."""
+
+import numpy as np
+import pytest
+
+from posrefine.drawing import draw_poses
+from posrefine.inference.poses import Poses
+from posrefine.skeletons import COCO, CROWDPOSE
+
+
+def one_person(score: float = 0.9) -> Poses:
+    rng = np.random.default_rng(0)
+    return Poses(
+        keypoints=rng.uniform(20, 180, (1, 17, 2)).astype(np.float32),
+        keypoint_scores=np.full((1, 17), 0.5, np.float32),
+        scores=np.array([score], np.float32),
+        spread_px=np.full((1, 17), np.nan, np.float32),
+    )
+
+
+def test_every_joint_is_marked_in_its_side_colour_and_the_input_stays_untouched():
+    grey = np.full((200, 200, 3), 127, np.uint8)
+    person = one_person()
+    drawn = draw_poses(grey, person, COCO)
+    assert (grey == 127).all()
+    nose_x, nose_y = person.keypoints[0, 0].astype(int)
+    assert tuple(drawn[nose_y, nose_x]) == (120, 220, 70)
+
+
+def test_persons_and_joints_below_their_thresholds_are_left_out():
+    grey = np.full((200, 200, 3), 127, np.uint8)
+    assert (draw_poses(grey, one_person(score=0.1), COCO, min_score=0.2) == grey).all()
+    assert (draw_poses(grey, one_person(), COCO, min_keypoint_score=0.6) == grey).all()
+    assert (draw_poses(grey, one_person(), COCO) != grey).any()
+
+
+def test_no_persons_give_the_same_picture():
+    grey = np.full((20, 30, 3), 127, np.uint8)
+    assert (draw_poses(grey, Poses.none(17), COCO) == grey).all()
+
+
+def test_another_skeleton_is_refused_with_both_joint_counts():
+    with pytest.raises(ValueError, match=r"17 joints.*crowdpose.*14"):
+        draw_poses(np.zeros((9, 9, 3), np.uint8), one_person(), CROWDPOSE)
