@@ -1,4 +1,4 @@
-"""Finds the optional folder of reference data, `../shared` beside the repository (or `POSREFINE_TEST_SHARED`)."""
+"""Finds the optional reference data: `../shared` beside the repository, or where the environment says."""
 
 from __future__ import annotations
 
@@ -36,9 +36,10 @@ def load_golden(name: str) -> dict[str, NDArray[np.generic]]:
 
 
 def stand_in_fill(module: AnyModule, prefix: str = "") -> AnyModule:
-    """Fills `module` in place with the deterministic stand-in weights, as if it were called `prefix` in its parent.
+    """Fills `module` in place with the deterministic stand-in weights, and returns it.
 
-    The weights are functions of the tensors' full names: the rescoring network of the golden files is `rescore`.
+    The weights are functions of the tensors' full names, so `prefix` says what the module is called in its
+    parent: the rescoring network of the golden files is `rescore`.
     """
     if not prefix:
         _stand_in_weights().fill(module)
