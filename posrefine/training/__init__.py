@@ -1,0 +1,1 @@
+"""Training: augmented views, targets, losses and the step that learns from them."""

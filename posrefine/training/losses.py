@@ -1,0 +1,48 @@
+"""DEKR's two losses: weighted squared error on heatmaps, weighted smooth-L1 on offsets."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch.nn import functional as F
+
+from posrefine.training.samples import Batch
+
+__all__ = ["Losses", "heatmap_loss", "offset_loss", "training_losses"]
+
+SMOOTH_L1_BETA = 1 / 9
+
+
+@dataclass(frozen=True)
+class Losses:
+    """Scalars of one step; `total` is what is minimised: heatmap + offset, each times its factor."""
+
+    total: torch.Tensor
+    heatmap: torch.Tensor
+    offset: torch.Tensor
+
+
+def heatmap_loss(predicted: torch.Tensor, target: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
+    """Mean over all cells of weight times squared error; all [B, K + 1, h, w]."""
+    return (weight * (predicted - target) ** 2).mean()
+
+
+def offset_loss(predicted: torch.Tensor, target: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
+    """Smooth-L1 (beta 1/9 cells) times weight, summed, over the count of weighted cells; all [B, 2K, h, w]."""
+    distance = F.smooth_l1_loss(predicted, target, reduction="none", beta=SMOOTH_L1_BETA)
+    counted = (weight > 0).sum().clamp(min=1)
+    return (weight * distance).sum() / counted
+
+
+def training_losses(
+    heatmap: torch.Tensor,
+    offset: torch.Tensor,
+    batch: Batch,
+    heatmap_factor: float = 1.0,
+    offset_factor: float = 0.03,
+) -> Losses:
+    """Both losses of a prediction ([B, K + 1, h, w] and [B, 2K, h, w]) in float32, whatever its precision."""
+    heat = heatmap_factor * heatmap_loss(heatmap.float(), batch.heatmap, batch.heatmap_weight)
+    off = offset_factor * offset_loss(offset.float(), batch.offset, batch.offset_weight)
+    return Losses(total=heat + off, heatmap=heat, offset=off)

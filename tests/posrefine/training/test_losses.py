@@ -1,0 +1,36 @@
+from __future__ import annotations
+
+import pytest
+import torch
+
+from posrefine.training.losses import heatmap_loss, offset_loss, training_losses
+from posrefine.training.samples import Batch
+
+
+def test_the_heatmap_loss_is_the_mean_of_weighted_squares():
+    target = torch.tensor([1.0, 0.0, 0.0, 0.0]).view(1, 1, 2, 2)
+    predicted = torch.tensor([0.5, 1.0, 0.0, 2.0]).view(1, 1, 2, 2)
+    weight = torch.tensor([1.0, 0.1, 0.1, 0.0]).view(1, 1, 2, 2)
+    assert heatmap_loss(predicted, target, weight).item() == pytest.approx((0.25 + 0.1) / 4)
+
+
+def test_the_offset_loss_is_quadratic_below_a_ninth_of_a_cell_and_linear_above():
+    predicted = torch.tensor([1 / 18, 1.0, 5.0, 0.0]).view(1, 2, 1, 2)
+    weight = torch.tensor([0.5, 0.5, 0.0, 0.0]).view(1, 2, 1, 2)
+    expected = 0.5 * (0.5 * (1 / 18) ** 2 * 9 + (1 - 1 / 18)) / 2
+    assert offset_loss(predicted, torch.zeros(1, 2, 1, 2), weight).item() == pytest.approx(expected)
+
+
+def test_without_persons_the_offset_loss_is_zero_and_not_nan():
+    zeros = torch.zeros(1, 2, 4, 4)
+    assert offset_loss(torch.randn(1, 2, 4, 4), zeros, zeros).item() == 0
+
+
+def test_the_total_adds_both_losses_with_dekrs_factors_in_float32():
+    ones, zeros = torch.ones(1, 2, 4, 4), torch.zeros(1, 2, 4, 4)
+    batch = Batch(torch.zeros(1, 16, 16, 3, dtype=torch.uint8), zeros, ones, zeros, ones, persons=1)
+    losses = training_losses(ones.bfloat16(), ones.bfloat16(), batch)
+    assert losses.total.dtype == torch.float32
+    assert losses.heatmap.item() == pytest.approx(1.0)
+    assert losses.offset.item() == pytest.approx(0.03 * (1 - 1 / 18))
+    assert losses.total.item() == pytest.approx(losses.heatmap.item() + losses.offset.item())

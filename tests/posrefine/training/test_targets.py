@@ -1,0 +1,129 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from support.labelled import labelled_image
+
+from posrefine.training.targets import TargetSpec, make_batch, make_targets
+
+SPEC = TargetSpec()
+
+
+def one_person(*joints: tuple[float, float, float], **size: object):
+    return labelled_image([list(joints)], **size)
+
+
+def test_a_joint_is_a_gaussian_of_sigma_two_around_its_exact_position():
+    targets = make_targets(one_person((42, 60, 2)), SPEC)
+    rows, columns = np.mgrid[:32, :32]
+    expected = np.exp(-((columns - 10.5) ** 2 + (rows - 15) ** 2) / (2 * 2.0**2))
+    near = expected > 0.02
+    np.testing.assert_allclose(targets.heatmap[0][near], expected[near], rtol=1e-5)
+
+
+def test_the_centre_is_the_mean_of_the_labelled_joints_on_the_last_channel():
+    targets = make_targets(one_person((40, 40, 2), (80, 80, 1), (0, 0, 0)), SPEC)
+    assert targets.heatmap.shape == (4, 32, 32)
+    assert np.unravel_index(targets.heatmap[3].argmax(), (32, 32)) == (15, 15)
+    assert targets.heatmap[3, 15, 15] == 1.0
+    assert targets.heatmap[3, 15, 19] == pytest.approx(np.exp(-0.5))
+    assert targets.heatmap[2].max() == 0
+
+
+def test_where_two_persons_meet_the_higher_value_stays():
+    both = make_targets(labelled_image([[(40, 40, 2)], [(52, 40, 2)]]), SPEC)
+    single = [make_targets(labelled_image([[(x, 40, 2)]]), SPEC) for x in (40, 52)]
+    np.testing.assert_array_equal(both.heatmap, np.maximum(single[0].heatmap, single[1].heatmap))
+
+
+def test_a_person_below_the_area_limit_keeps_joints_but_gets_no_centre_and_no_offsets():
+    targets = make_targets(one_person((40, 40, 2), area_px2=32.0**2 - 1), SPEC)
+    assert targets.heatmap[0].max() == 1.0
+    assert targets.heatmap[1].max() == 0
+    assert targets.offset_weight.max() == 0
+    assert targets.persons == 0
+
+
+def test_background_counts_a_tenth_and_the_neighbourhood_of_a_joint_counts_fully():
+    weight = make_targets(one_person((64, 64, 2)), SPEC).heatmap_weight
+    assert weight[0, 16, 16] == 1.0
+    assert weight[0, 16, 22] == 1.0
+    assert weight[0, 16, 28] == pytest.approx(0.1)
+
+
+def test_ignored_regions_do_not_count_for_heatmaps():
+    image = one_person((64, 64, 2))
+    ignored = image.ignored.copy()
+    ignored[:, 64:] = True
+    weight = make_targets(replace(image, ignored=ignored), SPEC).heatmap_weight
+    assert weight[:, :, 16:].max() == 0
+    assert weight[:, :, :16].min() > 0
+
+
+def test_offsets_lead_from_every_cell_of_the_square_to_the_joint():
+    targets = make_targets(one_person((40, 40, 2), (81, 83, 2), diagonal_px=50), SPEC)
+    rows, columns = np.nonzero(targets.offset_weight[0])
+    assert (rows.min(), rows.max(), columns.min(), columns.max()) == (11, 18, 11, 18)
+    for joint, (x, y) in enumerate([(10, 10), (20.25, 20.75)]):
+        np.testing.assert_allclose(columns - targets.offset[2 * joint, rows, columns], x, rtol=1e-6)
+        np.testing.assert_allclose(rows - targets.offset[2 * joint + 1, rows, columns], y, rtol=1e-6)
+    assert targets.offset_weight[0, 15, 15] == pytest.approx(1 / 50)
+
+
+@pytest.mark.parametrize("order", [(0, 1), (1, 0)])
+def test_the_smaller_person_wins_an_overlap(order: tuple[int, int]):
+    persons = [[(40, 40, 2)], [(48, 40, 2)]]
+    image = labelled_image([persons[i] for i in order], diagonal_px=[(200.0, 20.0)[i] for i in order])
+    targets = make_targets(image, SPEC)
+    assert targets.offset_weight[0, 10, 11] == pytest.approx(1 / 20)
+    assert 11 - targets.offset[0, 10, 11] == 12
+    assert targets.offset_weight[0, 10, 7] == pytest.approx(1 / 200)
+    assert 7 - targets.offset[0, 10, 7] == 10
+
+
+def test_joints_outside_the_image_leave_no_trace():
+    targets = make_targets(one_person((-1, 40, 2), (40, 128, 2), (60, 60, 2)), SPEC)
+    assert targets.heatmap[0].max() == targets.heatmap[1].max() == 0
+    assert targets.heatmap[2].max() == 1.0
+    assert targets.offset_weight[:4].max() == 0
+
+
+def test_an_image_without_persons_is_all_background():
+    targets = make_targets(labelled_image(np.zeros((0, 17, 3))), SPEC)
+    assert targets.heatmap.shape == (18, 32, 32)
+    assert targets.heatmap.max() == 0
+    assert targets.offset.shape == (34, 32, 32)
+    assert np.all(targets.heatmap_weight == np.float32(0.1))
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    st.lists(
+        st.lists(
+            st.tuples(st.floats(-20, 148), st.floats(-20, 148), st.sampled_from([0, 1, 2])),
+            min_size=5,
+            max_size=5,
+        ),
+        max_size=4,
+    )
+)
+def test_targets_are_finite_and_never_above_one(persons: list[list[tuple[float, float, int]]]):
+    image = labelled_image(np.asarray(persons, np.float32).reshape(-1, 5, 3))
+    targets = make_targets(image, SPEC)
+    for array in (targets.heatmap, targets.heatmap_weight):
+        assert array.min() >= 0
+        assert array.max() <= 1
+    assert np.isfinite(targets.offset).all()
+    assert np.all(targets.offset[targets.offset_weight == 0] == 0)
+
+
+def test_a_batch_stacks_its_images_and_counts_their_persons():
+    batch = make_batch([one_person((40, 40, 2)), labelled_image(np.zeros((0, 1, 3)))], SPEC)
+    assert batch.images.shape == (2, 128, 128, 3)
+    assert batch.heatmap.shape == (2, 2, 32, 32)
+    assert batch.offset_weight.shape == (2, 2, 32, 32)
+    assert batch.persons == 1
