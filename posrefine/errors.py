@@ -10,6 +10,7 @@ PosRefineError
 │   └── ObjectExists        a create-only put found the key taken
 ├── ShardError              a shard (tar, Parquet) whose container is broken
 ├── FingerprintMismatch     the output belongs to a different run                               exit code 4
+├── TrainingError           training cannot go on: no people, a loss that is not finite         exit code 1
 ├── OutputLocked            another live run holds the output                                   exit code 5
 └── InvariantBroken         images in != ok + failed: a bug, never hidden                       exit code 1
 
@@ -33,6 +34,7 @@ __all__ = [
     "PosRefineError",
     "ShardError",
     "StorageError",
+    "TrainingError",
     "WeightsError",
 ]
 
@@ -92,6 +94,10 @@ class ObjectExists(StorageError):
 
 class ShardError(PosRefineError):
     """A shard (tar, Parquet) whose container is broken, as opposed to one image in it."""
+
+
+class TrainingError(PosRefineError):
+    """Training cannot go on: no labelled people, a loss that is not finite, a broken checkpoint."""
 
 
 class FingerprintMismatch(PosRefineError):

@@ -29,7 +29,7 @@ def heatmap_loss(predicted: torch.Tensor, target: torch.Tensor, weight: torch.Te
 
 
 def offset_loss(predicted: torch.Tensor, target: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
-    """Smooth-L1 (beta 1/9 cells) times weight, summed, over the count of weighted cells; all [B, 2K, h, w]."""
+    """Smooth-L1 (beta 1/9 cells) times weight, summed, over the count of weighted cells; [B, 2K, h, w]."""
     distance = F.smooth_l1_loss(predicted, target, reduction="none", beta=SMOOTH_L1_BETA)
     counted = (weight > 0).sum().clamp(min=1)
     return (weight * distance).sum() / counted

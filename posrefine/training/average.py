@@ -1,0 +1,35 @@
+"""The running average of the weights, which evaluates better than the weights of any single step."""
+
+from __future__ import annotations
+
+import copy
+
+import torch
+from torch import nn
+
+__all__ = ["AveragedModel"]
+
+
+class AveragedModel:
+    """Exponential moving average of a network's parameters and buffers.
+
+    The decay starts low and rises to `decay`, so that the first steps do not linger.
+
+    Attributes:
+        model: the average as a network of its own, in eval mode.
+    """
+
+    def __init__(self, model: nn.Module, decay: float) -> None:
+        self.model = copy.deepcopy(model).eval().requires_grad_(False)
+        self.decay = decay
+
+    @torch.no_grad()
+    def update(self, model: nn.Module, step: int) -> None:
+        """Take in the weights after step `step` (from 0)."""
+        keep = min(self.decay, (1 + step) / (10 + step))
+        mine, theirs = self.model.state_dict(), model.state_dict()
+        floating = [name for name, value in mine.items() if value.is_floating_point()]
+        averages = [mine[name] for name in floating]
+        torch._foreach_lerp_(averages, [theirs[name] for name in floating], 1 - keep)
+        for name in mine.keys() - set(floating):
+            mine[name].copy_(theirs[name])
