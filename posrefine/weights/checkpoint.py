@@ -1,0 +1,157 @@
+"""Checkpoint files as bytes: safetensors in and out, PyTorch pickles in, by the restricted loader only."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import pickle
+import struct
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import safetensors.torch
+import torch
+from safetensors import SafetensorError
+from torch import Tensor
+
+from posrefine.errors import WeightsError
+
+__all__ = ["Checkpoint", "decode_checkpoint", "encode_safetensors"]
+
+_HEADER_LENGTH_BYTES = 8
+_ALIGNMENT_BYTES = 8
+_ZIP_MAGIC = b"PK\x03\x04"
+_PICKLE_MAGIC = b"\x80"
+# What the unpickler's parser trips over, depending on where a file is cut or scrambled.
+_DAMAGE = (
+    RuntimeError,
+    EOFError,
+    ValueError,
+    LookupError,
+    TypeError,
+    AttributeError,
+    OverflowError,
+    struct.error,
+)
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """The named tensors of one file, as they lie in it.
+
+    Attributes:
+        name: what to call the file in messages.
+        sha256: hex digest of the file's bytes.
+        tensors: by the file's own names, on the CPU.
+        metadata: safetensors' text metadata; empty for pickles.
+    """
+
+    name: str
+    sha256: str
+    tensors: Mapping[str, Tensor]
+    metadata: Mapping[str, str] = field(default_factory=dict)
+
+
+def decode_checkpoint(data: bytes, name: str) -> Checkpoint:
+    """Read a checkpoint from memory; the container is told by its first bytes, not by a suffix.
+
+    Args:
+        data: the whole file.
+        name: what to call it in messages.
+
+    Raises:
+        WeightsError: the bytes are no checkpoint, are cut short, or hold more than tensors and plain values.
+    """
+    digest = hashlib.sha256(data).hexdigest()
+    if data[_HEADER_LENGTH_BYTES : _HEADER_LENGTH_BYTES + 1] == b"{":
+        return Checkpoint(name, digest, _safetensors_tensors(data, name), _safetensors_header(data)[0])
+    if data.startswith((_ZIP_MAGIC, _PICKLE_MAGIC)):
+        return Checkpoint(name, digest, _pickle_tensors(data, name))
+    raise WeightsError(
+        f"weights {name}: {len(data)} bytes beginning with {data[:16]!r} are neither safetensors nor a "
+        "PyTorch checkpoint; download the file again or name another one"
+    )
+
+
+def encode_safetensors(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> bytes:
+    """The safetensors file of `tensors`: equal tensors and metadata give equal bytes.
+
+    The library promises no order of metadata entries, which it keeps in a hash map; so the header is written
+    here, sorted, over the library's own data section.
+    """
+    plain = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
+    blob = safetensors.torch.save(plain)
+    _, entries, data_start = _safetensors_header(blob)
+    header = {"__metadata__": dict(sorted(metadata.items()))} if metadata else {}
+    text = json.dumps(header | entries, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % _ALIGNMENT_BYTES)
+    return struct.pack("<Q", len(text)) + text + blob[data_start:]
+
+
+def _safetensors_header(data: bytes) -> tuple[dict[str, str], dict[str, Any], int]:
+    """Metadata, tensor entries and the byte at which tensor data begins."""
+    (length,) = struct.unpack_from("<Q", data)
+    entries: dict[str, Any] = json.loads(data[_HEADER_LENGTH_BYTES : _HEADER_LENGTH_BYTES + length])
+    metadata: dict[str, str] = entries.pop("__metadata__", {})
+    return metadata, entries, _HEADER_LENGTH_BYTES + length
+
+
+def _safetensors_tensors(data: bytes, name: str) -> dict[str, Tensor]:
+    try:
+        return safetensors.torch.load(data)
+    except SafetensorError as error:
+        raise WeightsError(
+            f"weights {name}: broken safetensors file of {len(data)} bytes ({error}); download it again"
+        ) from error
+
+
+def _pickle_tensors(data: bytes, name: str) -> dict[str, Tensor]:
+    try:
+        with torch.serialization.safe_globals(_numpy_globals()):
+            loaded = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        reason = str(error).partition("WeightsUnpickler error: ")[2].splitlines() or str(error).splitlines()
+        raise WeightsError(
+            f"weights {name}: refused, because it holds more than tensors and plain values, or is damaged "
+            f"({reason[0].strip()}); save its state dict alone, or convert it to safetensors"
+        ) from error
+    except _DAMAGE as error:
+        raise WeightsError(
+            f"weights {name}: broken PyTorch checkpoint of {len(data)} bytes ({error}); download it again"
+        ) from error
+    return _state_dict(loaded, name)
+
+
+def _state_dict(loaded: object, name: str) -> dict[str, Tensor]:
+    inner = loaded.get("state_dict", loaded) if isinstance(loaded, dict) else loaded
+    if not isinstance(inner, dict):
+        raise WeightsError(
+            f"weights {name}: holds a {type(inner).__name__}; "
+            "wanted a state dict, plain or under `state_dict`"
+        )
+    tensors = {str(key): value for key, value in inner.items() if isinstance(value, Tensor)}
+    if not tensors:
+        seen = ", ".join(map(str, list(inner)[:5])) or "nothing"
+        raise WeightsError(
+            f"weights {name}: holds no tensors (it holds {seen}); "
+            "wanted a state dict, plain or under `state_dict`"
+        )
+    return tensors
+
+
+def _numpy_globals() -> list[Any]:
+    """NumPy's array constructors, which mmpose's `meta` (sigmas, joint weights) needs and which run no code.
+
+    Named twice because NumPy 2 moved the module that pickles of NumPy 1 name.
+    """
+    reconstruct, scalar = np.zeros(1).__reduce__()[0], np.float64(0).__reduce__()[0]
+    functions = [
+        (function, f"numpy.{core}.multiarray.{label}")
+        for core in ("core", "_core")
+        for function, label in ((reconstruct, "_reconstruct"), (scalar, "scalar"))
+    ]
+    dtypes = [type(np.dtype(code)) for code in ("f2", "f4", "f8", "i4", "i8", "u1", "?")]
+    return [*functions, np.ndarray, np.dtype, *dtypes]

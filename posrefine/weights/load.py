@@ -1,0 +1,131 @@
+"""Weights into a network and out of it: the public doors of this room."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+
+from torch import nn
+
+from posrefine.errors import WeightsError
+from posrefine.skeletons import SKELETONS
+from posrefine.weights.checkpoint import Checkpoint, decode_checkpoint, encode_safetensors
+from posrefine.weights.fit import Fit, fit
+from posrefine.weights.info import WeightsInfo
+from posrefine.weights.readers.detect import read_as
+from posrefine.weights.readers.reading import Part, Reading
+
+__all__ = ["load_weights", "load_weights_bytes", "save_weights"]
+
+_FORMAT_KEY = "format"
+_PROTOCOLS = ("official", "mmpose")
+
+
+def load_weights(model: nn.Module, source: str | Path, *, strict: bool = True) -> WeightsInfo:
+    """Fill a pose network or a ScoreNet from a file.
+
+    Args:
+        model: what `build_model` returned, or a `ScoreNet`; changed in place, wholly or not at all.
+        source: a safetensors or PyTorch file.
+        strict: refuse a file whose tensor names are not the network's; shapes must fit in any case.
+
+    Raises:
+        WeightsError: the file is missing, is no checkpoint, is of no known format, or does not fit.
+    """
+    return load_weights_bytes(model, _read(Path(source)), str(source), strict=strict)
+
+
+def load_weights_bytes(model: nn.Module, data: bytes, name: str, *, strict: bool = True) -> WeightsInfo:
+    """As `load_weights`, from a file already in memory, called `name` in messages and in the result."""
+    checkpoint = decode_checkpoint(data, name)
+    reading = read_as(_part_of(model), checkpoint)
+    return _info(checkpoint, reading, fit(model, reading, name, strict=strict))
+
+
+def save_weights(model: nn.Module, path: str | Path, metadata: Mapping[str, str] | None = None) -> str:
+    """Write a network's tensors as safetensors, whole or not at all; equal input gives equal bytes.
+
+    Args:
+        model: a pose network or a ScoreNet.
+        path: the file to write or replace.
+        metadata: text that goes with it: variant, skeleton, protocol, data, licence, ...
+
+    Returns:
+        The hex sha256 of the file.
+
+    Raises:
+        WeightsError: a metadata value is not text, or `protocol` or `skeleton` names an unknown one.
+    """
+    metadata = metadata or {}
+    _check_metadata(metadata)
+    data = encode_safetensors(model.state_dict(), {**metadata, _FORMAT_KEY: "posrefine"})
+    _replace(Path(path), data)
+    return hashlib.sha256(data).hexdigest()
+
+
+def _part_of(model: nn.Module) -> Part:
+    return Part.SCORE if hasattr(model, "l1") else Part.POSE
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise WeightsError(
+            f"weights {path}: cannot be read ({error.strerror}); name a readable file"
+        ) from error
+
+
+def _info(checkpoint: Checkpoint, reading: Reading, result: Fit) -> WeightsInfo:
+    metadata = checkpoint.metadata
+    return WeightsInfo(
+        sha256=checkpoint.sha256,
+        origin=checkpoint.name,
+        format=metadata.get(_FORMAT_KEY, reading.format),
+        protocol=metadata.get("protocol", reading.protocol),
+        skeleton=metadata.get("skeleton") or _skeleton_name(reading),
+        licence=metadata.get("licence"),
+        not_in_file=result.not_in_file,
+        not_used=result.not_used,
+        metadata=metadata,
+    )
+
+
+def _skeleton_name(reading: Reading) -> str | None:
+    heatmap, first = reading.tensors.get("head_heatmap.1.weight"), reading.tensors.get("l1.weight")
+    for skeleton in SKELETONS.values():
+        if heatmap is not None and heatmap.shape[0] == skeleton.num_joints + 1:
+            return skeleton.name
+        if first is not None and first.shape[1] == 3 * len(skeleton.score_limbs) + skeleton.num_joints:
+            return skeleton.name
+    return None
+
+
+def _check_metadata(metadata: Mapping[str, str]) -> None:
+    for key, value in metadata.items():
+        if not isinstance(value, str):
+            raise WeightsError(
+                f"weights metadata {key!r}: {value!r} is a {type(value).__name__}; "
+                "safetensors holds text alone: pass it as a string"
+            )
+    for key, known in (("protocol", _PROTOCOLS), ("skeleton", tuple(SKELETONS))):
+        if key in metadata and metadata[key] not in known:
+            raise WeightsError(
+                f"weights metadata {key!r}: {metadata[key]!r} is unknown; wanted one of {', '.join(known)}"
+            )
+
+
+def _replace(path: Path, data: bytes) -> None:
+    """One rename publishes the file, so nobody ever reads half of it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.name + ".")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+        Path(temporary).replace(path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise

@@ -1,0 +1,46 @@
+"""The official DEKR repository's checkpoints, and our own: their names are this network's names."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from torch import Tensor
+
+from posrefine.weights.readers.reading import Reading
+
+__all__ = ["is_dekr", "is_rescore", "read_dekr", "read_rescore", "without_wrapper"]
+
+# `module.` is data parallelism's; `1.` comes from a half-precision wrapper that ran the network second.
+_WRAPPERS = ("module.", "1.")
+_RESCORE_NAMES = {f"{layer}.{leaf}" for layer in ("l1", "l2", "l3") for leaf in ("weight", "bias")}
+
+
+def without_wrapper(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The same tensors with the prefix of a training wrapper, which all names then share, taken off."""
+    plain = dict(tensors)
+    while plain:
+        prefix = next((p for p in _WRAPPERS if all(name.startswith(p) for name in plain)), None)
+        if prefix is None:
+            break
+        plain = {name.removeprefix(prefix): tensor for name, tensor in plain.items()}
+    return plain
+
+
+def is_dekr(names: set[str]) -> bool:
+    """Whether a whole network under DEKR's names is among `names`."""
+    return {"conv1.weight", "head_heatmap.1.weight", "offset_final_layer.0.weight"} <= names
+
+
+def read_dekr(tensors: Mapping[str, Tensor]) -> Reading:
+    """DEKR's names are ours: nothing to convert."""
+    return Reading(format="dekr", protocol="official", tensors=tensors)
+
+
+def is_rescore(names: set[str]) -> bool:
+    """Whether `names` are those of a bare rescoring network."""
+    return names == _RESCORE_NAMES
+
+
+def read_rescore(tensors: Mapping[str, Tensor]) -> Reading:
+    """A rescoring network whose first layer reads limbs in DEKR's order, as ours does."""
+    return Reading(format="rescore", protocol="official", tensors=tensors)
