@@ -1,0 +1,76 @@
+"""Named networks: every number of a variant stands here, with its input size, source and licence."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from posrefine.errors import ConfigurationError
+from posrefine.modeling.hrnet import HRNetSpec, StageSpec
+from posrefine.modeling.network import NetworkSpec, PoseNetwork, Variant
+from posrefine.modeling.refine import RefineSpec
+from posrefine.skeletons import COCO, Skeleton
+
+__all__ = ["VARIANTS", "build_model"]
+
+_DEKR_SOURCE = "DEKR, Geng et al., CVPR 2021 (github.com/HRNet/DEKR)"
+_POSREFINE_SOURCE = "DEKR with PosRefine's DCM and HSM on every branch"
+_NO_CONTEXT = RefineSpec(dcm=False, hsm=False)
+_POSREFINE = RefineSpec(dcm=True, hsm=True)
+
+VARIANTS: dict[str, Variant] = {
+    variant.name: variant
+    for variant in (
+        Variant("dekr_w32", NetworkSpec(HRNetSpec(32), _NO_CONTEXT), 512, _DEKR_SOURCE, "MIT"),
+        Variant(
+            "dekr_w48", NetworkSpec(HRNetSpec(48), _NO_CONTEXT, heatmap_channels=48), 640, _DEKR_SOURCE, "MIT"
+        ),
+        Variant(
+            "posrefine_w32", NetworkSpec(HRNetSpec(32), _POSREFINE), 512, _POSREFINE_SOURCE, "Apache-2.0"
+        ),
+        Variant(
+            "posrefine_w48",
+            NetworkSpec(HRNetSpec(48), _POSREFINE, heatmap_channels=48),
+            640,
+            _POSREFINE_SOURCE,
+            "Apache-2.0",
+        ),
+        Variant(
+            "posrefine_tiny",
+            NetworkSpec(
+                HRNetSpec(
+                    width=16,
+                    stem_channels=16,
+                    bottlenecks=1,
+                    bottleneck_planes=16,
+                    stages=(StageSpec(1, 1), StageSpec(1, 2), StageSpec(1, 2)),
+                ),
+                # Trained from scratch: there is no checkpoint whose output the context must leave alone at first.
+                RefineSpec(dcm=True, hsm=True, gain=0.1),
+                heatmap_channels=16,
+                offset_channels=6,
+            ),
+            256,
+            "PosRefine at a size that trains from scratch on two CPU cores",
+            "Apache-2.0",
+        ),
+    )
+}
+
+
+def build_model(name: str, *, skeleton: Skeleton = COCO, refine: RefineSpec | None = None) -> PoseNetwork:
+    """A network with freshly drawn weights, in training mode.
+
+    Args:
+        name: one of `VARIANTS`.
+        skeleton: whose joints it finds.
+        refine: other context modules than the variant's, for ablations.
+
+    Raises:
+        ConfigurationError: no variant has that name.
+    """
+    if name not in VARIANTS:
+        raise ConfigurationError(f"no network is called {name!r}; choose one of {', '.join(VARIANTS)}")
+    variant = VARIANTS[name]
+    if refine is not None:
+        variant = replace(variant, network=replace(variant.network, refine=refine))
+    return PoseNetwork(variant, skeleton)

@@ -1,0 +1,97 @@
+"""Adaptive convolution: a 3x3 convolution whose nine taps are moved by an affine map predicted at every pixel.
+
+Follows DEKR (Geng et al., CVPR 2021), which runs it as a deformable convolution with offsets A r_k - r_k + t. The
+regular grid r_k cancels: tap k of pixel p samples at p + A r_k + t, bilinearly, zero outside the map. So plain tensor
+code does it, for all joints at once: joints are folded into the batch for sampling and are groups of one product.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+__all__ = ["AFFINE_ROWS", "TAPS", "AdaptiveBlock", "adaptive_convolution", "regular_matrix"]
+
+TAPS = 9
+AFFINE_ROWS = 6
+"""Predicted numbers per pixel and joint: A row-major (a_yy, a_yx, a_xy, a_xx), then t (t_y, t_x)."""
+
+
+class AdaptiveBlock(nn.Module):
+    """Adaptive convolution, batch norm, shortcut and ReLU, for every joint on its own channels.
+
+    The parameters of all joints are stacked (joint j owns channels jC to (j+1)C); see `heads.AdaptiveStack` for
+    DEKR's per-joint names.
+
+    Args:
+        joints: K.
+        channels: C, per joint.
+    """
+
+    def __init__(self, joints: int, channels: int) -> None:
+        super().__init__()
+        self.joints = joints
+        width = joints * channels
+        self.affine_conv = nn.Conv2d(width, joints * AFFINE_ROWS, 3, padding=1, groups=joints)
+        self.weight = nn.Parameter(torch.empty(width, channels, 3, 3))
+        self.bn = nn.BatchNorm2d(width)
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Starts as a regular 3x3 convolution: A = I and t = 0 everywhere.
+
+        DEKR starts from A = 0, where all nine taps read the same cell until A has grown; from the identity the
+        block sees its surroundings from the first step.
+        """
+        nn.init.kaiming_normal_(self.weight, nonlinearity="relu")
+        nn.init.zeros_(self.affine_conv.weight)
+        assert self.affine_conv.bias is not None
+        with torch.no_grad():
+            self.affine_conv.bias.copy_(torch.tensor([1.0, 0.0, 0.0, 1.0, 0.0, 0.0]).repeat(self.joints))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[B, KC, H, W] to the same shape."""
+        out = adaptive_convolution(x, self.affine_conv(x), self.weight)
+        return F.relu(self.bn(out) + x)
+
+
+def adaptive_convolution(x: Tensor, affine: Tensor, weight: Tensor) -> Tensor:
+    """Samples nine affinely placed taps per pixel and multiplies them with each joint's weights.
+
+    Args:
+        x: [B, KC, H, W], joint j's features in channels jC to (j+1)C.
+        affine: [B, 6K, H, W], per joint a_yy, a_yx, a_xy, a_xx, t_y, t_x in cells of the map.
+        weight: [KC, C, 3, 3], joint by joint the weights of a 3x3 convolution.
+
+    Returns:
+        [B, KC, H, W].
+    """
+    batch, width, height, columns = x.shape
+    channels = weight.shape[1]
+    joints = width // channels
+    grid = _sampling_grid(affine.reshape(batch * joints, AFFINE_ROWS, height, columns))
+    samples = F.grid_sample(
+        x.reshape(batch * joints, channels, height, columns), grid, mode="bilinear", align_corners=False
+    )
+    samples = samples.view(batch, joints, channels * TAPS, height * columns)
+    return (weight.view(joints, channels, channels * TAPS) @ samples).view(batch, width, height, columns)
+
+
+def _sampling_grid(affine: Tensor) -> Tensor:
+    """[N, 6, H, W] in cells to the [N, 9H, W, 2] of `grid_sample`: x then y, -1 and 1 at the map's outer edges."""
+    count, _, height, columns = affine.shape
+    rows_r, columns_r = regular_matrix(affine).view(2, 1, TAPS, 1, 1)
+    y = torch.arange(height, dtype=affine.dtype, device=affine.device).view(1, 1, height, 1)
+    x = torch.arange(columns, dtype=affine.dtype, device=affine.device).view(1, 1, 1, columns)
+    a_yy, a_yx, a_xy, a_xx, t_y, t_x = affine.unsqueeze(2).unbind(1)
+    tap_y = a_yy * rows_r + a_yx * columns_r + (t_y + y)
+    tap_x = a_xy * rows_r + a_xx * columns_r + (t_x + x)
+    grid = torch.stack([(2 * tap_x + 1) / columns - 1, (2 * tap_y + 1) / height - 1], dim=-1)
+    return grid.view(count, TAPS * height, columns, 2)
+
+
+def regular_matrix(like: Tensor) -> Tensor:
+    """[2, 9]: row 0 the y, row 1 the x of the regular 3x3 grid, in the order of a convolution's weights."""
+    steps = torch.arange(-1, 2, dtype=like.dtype, device=like.device)
+    return torch.stack([steps.repeat_interleave(3), steps.repeat(3)])

@@ -1,0 +1,111 @@
+"""One state-dict entry per joint for tensors that are stacked over the joints in memory.
+
+DEKR gives each joint its own modules (`offset_feature_layers.3.0.adapt_conv.weight`). Computing joint by joint is slow,
+so the modules here hold one tensor for all joints; state dicts keep DEKR's names, in both directions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+__all__ = ["JointTensor", "use_joint_names"]
+
+StateDict = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class JointTensor:
+    """A tensor of the module and the entries it becomes.
+
+    Attributes:
+        stacked: its name in the module. Its first dimension is joint-major.
+        parts: entries per joint in the order of their rows: name with `{joint}` in it, and rows per joint.
+            A tensor without dimensions (a counter) has one part, and every joint gets its value.
+    """
+
+    stacked: str
+    parts: tuple[tuple[str, int], ...]
+
+    def names(self, joints: int) -> list[str]:
+        """Entry names, joint by joint."""
+        return [name.format(joint=joint) for joint in range(joints) for name, _ in self.parts]
+
+    def split(self, tensor: Tensor, joints: int) -> Sequence[Tensor]:
+        """One tensor per entry: views, except of counters."""
+        if tensor.dim() == 0:
+            return [tensor.clone() for _ in range(joints)]
+        return tensor.split([rows for _ in range(joints) for _, rows in self.parts])
+
+    def stack(self, tensors: Sequence[Tensor]) -> Tensor:
+        """The inverse of `split`."""
+        return tensors[0] if tensors[0].dim() == 0 else torch.cat(list(tensors))
+
+
+def use_joint_names(
+    module: nn.Module, joints: int, tensors: Sequence[JointTensor], constants: dict[str, Tensor] | None = None
+) -> None:
+    """Makes `module` save and load its stacked tensors under one name per joint.
+
+    Args:
+        module: the module that the names in `tensors` are relative to.
+        joints: K.
+        tensors: what to translate; tensors not named keep their names.
+        constants: further entries, by name with `{joint}` in it, that are written for every joint; read, they must
+            be the same.
+    """
+    fixed = {
+        name.format(joint=joint): value
+        for joint in range(joints)
+        for name, value in (constants or {}).items()
+    }
+
+    def save(module: nn.Module, state: StateDict, prefix: str, metadata: StateDict) -> None:
+        for entry in tensors:
+            parts = entry.split(state.pop(prefix + entry.stacked), joints)
+            state.update((prefix + name, part) for name, part in zip(entry.names(joints), parts, strict=True))
+        state.update((prefix + name, value.clone()) for name, value in fixed.items())
+
+    def load(
+        module: nn.Module,
+        state: StateDict,
+        prefix: str,
+        metadata: StateDict,
+        strict: bool,
+        missing: list[str],
+        unexpected: list[str],
+        errors: list[str],
+    ) -> None:
+        own = {**dict(module.named_parameters()), **dict(module.named_buffers())}
+        for entry in tensors:
+            names = [prefix + name for name in entry.names(joints)]
+            parts = entry.split(own[entry.stacked].detach(), joints)
+            taken = [
+                _take(state, name, part, missing, errors) for name, part in zip(names, parts, strict=True)
+            ]
+            state[prefix + entry.stacked] = entry.stack(taken)
+        for name, value in fixed.items():
+            found = _take(state, prefix + name, value, missing, errors)
+            if not torch.equal(found.to(value), value):
+                errors.append(f"{prefix + name} is {found.tolist()}, must be {value.tolist()}")
+
+    module.register_state_dict_post_hook(save)
+    module.register_load_state_dict_pre_hook(load)
+
+
+def _take(state: StateDict, name: str, current: Tensor, missing: list[str], errors: list[str]) -> Tensor:
+    """Removes and returns an entry; where it is absent or of another shape, notes that and returns `current`."""
+    if name not in state:
+        missing.append(name)
+        return current
+    found: Tensor = state.pop(name)
+    if found.shape != current.shape:
+        errors.append(
+            f"size mismatch for {name}: the checkpoint has {list(found.shape)}, wanted {list(current.shape)}"
+        )
+        return current
+    return found
