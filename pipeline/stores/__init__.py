@@ -1,0 +1,1 @@
+"""The kinds of store behind `pipeline.storage`."""

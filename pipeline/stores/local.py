@@ -1,0 +1,171 @@
+"""Objects as files of local (or mounted) disks."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from stat import S_ISREG
+from uuid import uuid4
+
+from pipeline.stores.base import ObjectInfo, StorageOptions
+from posrefine.errors import ConfigurationError, ObjectChanged, ObjectExists, ObjectMissing, StorageError
+
+__all__ = ["LocalStore"]
+
+_UNFINISHED = ".unfinished"
+
+
+class LocalStore:
+    """A `Store` over files.
+
+    A file is written beside its place, synchronised, and then moved (`put`) or hard-linked (`create`, which the
+    file system grants to one writer only) into it, so no reader meets a part of it and no crash leaves one.
+    """
+
+    def __init__(self, options: StorageOptions) -> None:
+        self._options = options
+
+    def read(self, uri: str, start: int | None, end: int | None, etag: str | None) -> bytes:
+        """The whole file or its bytes [start, end)."""
+        with _errors_named(uri, "read"), Path(uri).open("rb", buffering=0) as file:
+            before = os.fstat(file.fileno())
+            _require_same(uri, before, etag)
+            first, last = start or 0, before.st_size if end is None else end
+            data = _read_fully(file.fileno(), first, last)
+            _require_same(uri, os.fstat(file.fileno()), _etag(before))
+        if len(data) != last - first:
+            raise ObjectChanged(f"{uri}: bytes {first} to {last} wanted, the file has {before.st_size}")
+        return data
+
+    def put(self, uri: str, data: bytes) -> None:
+        """Write the file, in place of one that is there."""
+        with _errors_named(uri, "write"), _written_beside(Path(uri), data) as unfinished:
+            unfinished.replace(uri)
+
+    def create(self, uri: str, data: bytes) -> None:
+        """Write the file unless there is one."""
+        path = Path(uri)
+        with _errors_named(uri, "create"), _written_beside(path, data) as unfinished:
+            if self._options.create_only_puts:
+                os.link(unfinished, path)
+            elif path.exists():
+                raise FileExistsError(uri)
+            else:
+                unfinished.replace(path)
+
+    def delete(self, uri: str) -> None:
+        """Remove the file if it is there."""
+        with _errors_named(uri, "delete"):
+            Path(uri).unlink(missing_ok=True)
+
+    def head(self, uri: str) -> ObjectInfo:
+        """Size and stand-in etag of the file."""
+        with _errors_named(uri, "look up"):
+            stat = Path(uri).stat()
+        if not S_ISREG(stat.st_mode):
+            raise ObjectMissing(f"{uri}: is not a file")
+        return ObjectInfo(uri, stat.st_size, _etag(stat))
+
+    def list(self, uri: str) -> Iterator[ObjectInfo]:
+        """The files below a folder, links followed, in byte order of their paths as S3 lists keys."""
+        if Path(uri).is_dir():
+            yield from _walk(uri, ancestors=())
+
+
+def _etag(stat: os.stat_result) -> str:
+    return f"{stat.st_size:x}-{stat.st_mtime_ns:x}"
+
+
+def _require_same(uri: str, stat: os.stat_result, etag: str | None) -> None:
+    if etag is not None and _etag(stat) != etag:
+        raise ObjectChanged(
+            f"{uri}: is now {_etag(stat)} (size-modified), {etag} was pinned; restore the file, or start a new run "
+            "for the new input"
+        )
+
+
+def _read_fully(descriptor: int, first: int, last: int) -> bytes:
+    pieces, position = [], first
+    while position < last:
+        piece = os.pread(descriptor, last - position, position)
+        if not piece:
+            break
+        pieces.append(piece)
+        position += len(piece)
+    return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+
+@contextmanager
+def _written_beside(path: Path, data: bytes) -> Iterator[Path]:
+    """A synchronised file with `data` in the folder of `path`; gone afterwards, its new name is durable."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = path.parent / f".{uuid4().hex}{_UNFINISHED}"
+    try:
+        with unfinished.open("xb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        yield unfinished
+    finally:
+        unfinished.unlink(missing_ok=True)
+    _sync_folder(path.parent)
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        with suppress(OSError):  # some network file systems refuse to synchronise a folder
+            os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _walk(folder: str, ancestors: tuple[tuple[int, int], ...]) -> Iterator[ObjectInfo]:
+    with _errors_named(folder, "list"):
+        here = os.stat(folder)  # noqa: PTH116
+        with os.scandir(folder) as scan:
+            entries = sorted(scan, key=_key_order)
+    if (here.st_dev, here.st_ino) in ancestors:
+        raise ConfigurationError(f"{folder}: this link leads back to a folder above it; remove the link")
+    for entry in entries:
+        if entry.is_dir():
+            yield from _walk(entry.path, (*ancestors, (here.st_dev, here.st_ino)))
+        elif not entry.name.endswith(_UNFINISHED):
+            yield from _listed(entry)
+
+
+def _key_order(entry: os.DirEntry[str]) -> bytes:
+    """Sorts a folder's name with its slash, which makes the walk agree with the byte order of whole keys."""
+    return os.fsencode(entry.name) + (b"/" if entry.is_dir() else b"")
+
+
+def _listed(entry: os.DirEntry[str]) -> Iterator[ObjectInfo]:
+    """The entry if it is a file; a dangling link is listed too, so that it is reported missing when read."""
+    try:
+        entry.name.encode()
+    except UnicodeEncodeError as error:
+        raise ConfigurationError(f"{entry.path!r}: the name is not UTF-8; rename the file") from error
+    try:
+        stat = entry.stat()
+    except FileNotFoundError:
+        if entry.is_symlink():
+            yield ObjectInfo(entry.path, 0, "")
+        return
+    if S_ISREG(stat.st_mode):
+        yield ObjectInfo(entry.path, stat.st_size, _etag(stat))
+
+
+@contextmanager
+def _errors_named(uri: str, operation: str) -> Iterator[None]:
+    try:
+        yield
+    except FileExistsError as error:
+        raise ObjectExists(f"{uri}: exists already") from error
+    except (FileNotFoundError, NotADirectoryError, IsADirectoryError) as error:
+        raise ObjectMissing(f"{uri}: there is no such file") from error
+    except PermissionError as error:
+        raise StorageError(f"{uri}: {operation} refused: {error.strerror}; give this user access") from error
+    except OSError as error:
+        raise StorageError(f"{uri}: {operation} failed: {error}; check the disk or the mount") from error
