@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from posrefine.errors import WeightsError
+from posrefine.modeling.hsm import Gain
 from posrefine.skeletons import SKELETONS
 from posrefine.weights.readers.reading import Reading
 
@@ -16,11 +17,13 @@ __all__ = ["Fit", "fit"]
 
 _NAMES_SHOWN = 6
 _HEADS = ("head_", "offset_", "transition_heatmap.", "transition_offset.")
+_REFINEMENT = "refine."
 _JOINTS_AT = "head_heatmap.1.weight"
 _WIDTH_AT = "transition1.0.0.weight"
-# May be absent: old files lack the counters, which only a cumulative average would read, and the regular grid is
-# a constant.
-_CONSTANTS = ("num_batches_tracked", "regular_matrix")
+# May be absent: old files lack the counters, which only a cumulative average would read, and the regular grid
+# is a constant.
+_REGULAR_MATRIX = ".regular_matrix"
+_CONSTANTS = (".num_batches_tracked", _REGULAR_MATRIX)
 
 
 @dataclass(frozen=True)
@@ -33,6 +36,9 @@ class Fit:
 
 def fit(module: nn.Module, reading: Reading, name: str, *, strict: bool) -> Fit:
     """Copy the tensors of `reading` into `module`, all of them or none.
+
+    Where the file is a DEKR network and the module a PosRefine one, the gains of its refinement modules become
+    0: they are then the identity, and the network computes what DEKR computes.
 
     Args:
         module: a pose network or a rescoring network.
@@ -48,14 +54,31 @@ def fit(module: nn.Module, reading: Reading, name: str, *, strict: bool) -> Fit:
     missing = [key for key in own if key not in reading.tensors]
     unexpected = [key for key in reading.tensors if key not in own and not key.endswith(_CONSTANTS)]
     if strict:
-        _check_names([key for key in missing if not _may_lack(key, reading, own)], unexpected, name)
-    _check_finite(reading.tensors, name)
-    module.load_state_dict(own | {key: value for key, value in reading.tensors.items() if key in own})
+        _check_names([key for key in missing if not _may_lack(key, reading)], unexpected, name)
+    _check_values(own, reading.tensors, name)
+    found = {key: value for key, value in reading.tensors.items() if key in own}
+    if not reading.backbone_only and not _holds_refinement(reading):
+        found |= _closed_gains(module)
+    module.load_state_dict(own | found)
     return Fit(tuple(missing), (*reading.not_used, *unexpected))
 
 
-def _may_lack(key: str, reading: Reading, own: Mapping[str, Tensor]) -> bool:
+def _may_lack(key: str, reading: Reading) -> bool:
+    if key.startswith(_REFINEMENT) and not _holds_refinement(reading):
+        return True
     return key.endswith(_CONSTANTS) or (reading.backbone_only and key.startswith(_HEADS))
+
+
+def _holds_refinement(reading: Reading) -> bool:
+    return any(key.startswith(_REFINEMENT) for key in reading.tensors)
+
+
+def _closed_gains(module: nn.Module) -> dict[str, Tensor]:
+    return {
+        f"{name}.weight": torch.zeros_like(part.weight)
+        for name, part in module.named_modules()
+        if isinstance(part, Gain)
+    }
 
 
 def _check_shapes(own: Mapping[str, Tensor], found: Mapping[str, Tensor], name: str) -> None:
@@ -98,10 +121,15 @@ def _short(names: list[str]) -> str:
     return ", ".join(names[:_NAMES_SHOWN]) + (", ..." if len(names) > _NAMES_SHOWN else "")
 
 
-def _check_finite(tensors: Mapping[str, Tensor], name: str) -> None:
-    for key, value in tensors.items():
+def _check_values(own: Mapping[str, Tensor], found: Mapping[str, Tensor], name: str) -> None:
+    for key, value in found.items():
         if value.is_floating_point() and not bool(torch.isfinite(value).all()):
             raise WeightsError(
                 f"weights {name}: tensor {key} holds NaN or infinity; the training run diverged or the file "
                 "is damaged: use an earlier checkpoint"
+            )
+        if key.endswith(_REGULAR_MATRIX) and key in own and not torch.equal(value.to(own[key]), own[key]):
+            raise WeightsError(
+                f"weights {name}: tensor {key} is {value.tolist()}, wanted {own[key].tolist()}; "
+                "a network trained with another sampling grid cannot be used here"
             )

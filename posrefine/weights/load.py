@@ -13,10 +13,12 @@ from torch import nn
 from posrefine.errors import WeightsError
 from posrefine.skeletons import SKELETONS
 from posrefine.weights.checkpoint import Checkpoint, decode_checkpoint, encode_safetensors
+from posrefine.weights.download import fetch
 from posrefine.weights.fit import Fit, fit
 from posrefine.weights.info import WeightsInfo
 from posrefine.weights.readers.detect import read_as
 from posrefine.weights.readers.reading import Part, Reading
+from posrefine.weights.zoo import ZOO, ZooEntry, zoo_entry_of
 
 __all__ = ["load_weights", "load_weights_bytes", "save_weights"]
 
@@ -29,20 +31,23 @@ def load_weights(model: nn.Module, source: str | Path, *, strict: bool = True) -
 
     Args:
         model: what `build_model` returned, or a `ScoreNet`; changed in place, wholly or not at all.
-        source: a safetensors or PyTorch file.
+        source: a name of the zoo, or a safetensors or PyTorch file.
         strict: refuse a file whose tensor names are not the network's; shapes must fit in any case.
 
     Raises:
-        WeightsError: the file is missing, is no checkpoint, is of no known format, or does not fit.
+        WeightsError: the file is missing or cannot be downloaded, is no checkpoint, is of no known format, or
+            does not fit.
     """
-    return load_weights_bytes(model, _read(Path(source)), str(source), strict=strict)
+    return load_weights_bytes(model, _read(source), str(source), strict=strict)
 
 
 def load_weights_bytes(model: nn.Module, data: bytes, name: str, *, strict: bool = True) -> WeightsInfo:
     """As `load_weights`, from a file already in memory, called `name` in messages and in the result."""
     checkpoint = decode_checkpoint(data, name)
-    reading = read_as(_part_of(model), checkpoint)
-    return _info(checkpoint, reading, fit(model, reading, name, strict=strict))
+    entry = zoo_entry_of(checkpoint.sha256)
+    mmpose_limbs = entry is not None and entry.protocol == "mmpose"
+    reading = read_as(_part_of(model), checkpoint, mmpose_limbs=mmpose_limbs)
+    return _info(checkpoint, reading, fit(model, reading, name, strict=strict), entry)
 
 
 def save_weights(model: nn.Module, path: str | Path, metadata: Mapping[str, str] | None = None) -> str:
@@ -70,16 +75,19 @@ def _part_of(model: nn.Module) -> Part:
     return Part.SCORE if hasattr(model, "l1") else Part.POSE
 
 
-def _read(path: Path) -> bytes:
+def _read(source: str | Path) -> bytes:
+    entry = ZOO.get(str(source))
+    path = Path(source) if entry is None else fetch(entry)
     try:
         return path.read_bytes()
     except OSError as error:
         raise WeightsError(
-            f"weights {path}: cannot be read ({error.strerror}); name a readable file"
+            f"weights {source}: cannot be read ({error.strerror}); name a safetensors or PyTorch file "
+            f"on this machine, or one of {', '.join(ZOO)}"
         ) from error
 
 
-def _info(checkpoint: Checkpoint, reading: Reading, result: Fit) -> WeightsInfo:
+def _info(checkpoint: Checkpoint, reading: Reading, result: Fit, entry: ZooEntry | None) -> WeightsInfo:
     metadata = checkpoint.metadata
     return WeightsInfo(
         sha256=checkpoint.sha256,
@@ -87,7 +95,7 @@ def _info(checkpoint: Checkpoint, reading: Reading, result: Fit) -> WeightsInfo:
         format=metadata.get(_FORMAT_KEY, reading.format),
         protocol=metadata.get("protocol", reading.protocol),
         skeleton=metadata.get("skeleton") or _skeleton_name(reading),
-        licence=metadata.get("licence"),
+        licence=metadata.get("licence") or (entry.licence if entry else None),
         not_in_file=result.not_in_file,
         not_used=result.not_used,
         metadata=metadata,
