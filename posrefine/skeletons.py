@@ -24,6 +24,7 @@ class Skeleton:
         score_reference_limbs: positions in `score_limbs` of the two limbs whose mean length is the unit.
         sigmas: per-joint standard deviation of the annotators, the k_i/2 of OKS, in units of sqrt(area).
         nms_close_joints: pose NMS calls two poses one person if more than this many joints are close.
+        other_scale_weight: weight of centre scores found at other test scales than 1.
     """
 
     name: str
@@ -33,6 +34,7 @@ class Skeleton:
     score_reference_limbs: tuple[int, int]
     sigmas: tuple[float, ...]
     nms_close_joints: int
+    other_scale_weight: float
 
     def __post_init__(self) -> None:
         if len(self.sigmas) != len(self.joints):
@@ -89,6 +91,7 @@ COCO = Skeleton(
         0.062, 0.062, 0.107, 0.107, 0.087, 0.087, 0.089, 0.089,
     ),
     nms_close_joints=8,
+    other_scale_weight=0.9,
 )  # fmt: skip
 
 CROWDPOSE = Skeleton(
@@ -104,6 +107,7 @@ CROWDPOSE = Skeleton(
         0.079, 0.079, 0.072, 0.072, 0.062, 0.062, 0.107, 0.107, 0.087, 0.087, 0.089, 0.089, 0.079, 0.079,
     ),
     nms_close_joints=7,
+    other_scale_weight=0.8,
 )  # fmt: skip
 
 SKELETONS: dict[str, Skeleton] = {skeleton.name: skeleton for skeleton in (COCO, CROWDPOSE)}

@@ -18,8 +18,8 @@ class Poses:
         keypoints: [N, K, 2] float32, x then y, image px.
         keypoint_scores: [N, K] float32, about 0..1.
         scores: [N] float32, descending; multiplied by the predicted OKS when a score network is in use.
-        spread_px: [N, K] float32, image px: root mean square distance of the single test-time views (straight,
-            mirrored, scales) from their mean; NaN where there was one view only.
+        spread_px: [N, K] float32, image px: root mean square distance of the single test-time views
+            (straight, mirrored, scales) from their mean; NaN where there was one view only.
     """
 
     keypoints: NDArray[np.float32]
@@ -40,7 +40,7 @@ class Poses:
                 raise ValueError(f"{name}: expected {list(wanted)}, got {list(array.shape)}")
 
     def __len__(self) -> int:
-        return self.keypoints.shape[0]
+        return len(self.scores)
 
     @property
     def boxes_xywh(self) -> NDArray[np.float32]:
