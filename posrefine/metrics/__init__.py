@@ -1,0 +1,32 @@
+"""OKS evaluation by the rules of COCO and CrowdPose, in parts that can be matched apart and merged once."""
+
+from posrefine.metrics.accumulate import Curves, accumulate
+from posrefine.metrics.detections import DetectionsBuilder
+from posrefine.metrics.findings import Finding
+from posrefine.metrics.ground_truth import GroundTruthBuilder
+from posrefine.metrics.match_table import MatchTable, match_images
+from posrefine.metrics.oks import object_keypoint_similarity
+from posrefine.metrics.persons import Detections, GroundTruth
+from posrefine.metrics.protocol import PROTOCOLS, Protocol, protocol_named
+from posrefine.metrics.results import CocoMetrics, CrowdPoseMetrics
+from posrefine.metrics.summary import coco_metrics, crowdpose_metrics
+
+__all__ = [
+    "PROTOCOLS",
+    "CocoMetrics",
+    "CrowdPoseMetrics",
+    "Curves",
+    "Detections",
+    "DetectionsBuilder",
+    "Finding",
+    "GroundTruth",
+    "GroundTruthBuilder",
+    "MatchTable",
+    "Protocol",
+    "accumulate",
+    "coco_metrics",
+    "crowdpose_metrics",
+    "match_images",
+    "object_keypoint_similarity",
+    "protocol_named",
+]

@@ -1,0 +1,81 @@
+"""What the two benchmarks fix: tolerances, thresholds, object sizes, detections per image."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from posrefine.errors import ConfigurationError
+from posrefine.skeletons import COCO, CROWDPOSE, Skeleton
+
+__all__ = ["PROTOCOLS", "AreaRange", "Protocol", "protocol_named"]
+
+
+@dataclass(frozen=True)
+class AreaRange:
+    """Persons whose area lies outside [low, high] (square px) are ignored, neither found nor missed."""
+
+    name: str
+    low_px2: float
+    high_px2: float
+
+
+_AREA_RANGES = (
+    AreaRange("all", 0.0, 1e5**2),
+    AreaRange("medium", 32.0**2, 96.0**2),
+    AreaRange("large", 96.0**2, 1e5**2),
+)
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """One benchmark's rules.
+
+    Attributes:
+        name: `coco` or `crowdpose`.
+        skeleton: joints, in the order of the annotation files.
+        box_area_share: None where annotations carry the segment's `area`; else the share of the box's w*h
+            that stands for it, in OKS and in the area ranges alike.
+        area_ranges: the first one is `all`.
+        max_detections: per image, the best scores first.
+    """
+
+    name: str
+    skeleton: Skeleton
+    box_area_share: float | None
+    area_ranges: tuple[AreaRange, ...] = _AREA_RANGES
+    max_detections: int = 20
+
+    @property
+    def oks_thresholds(self) -> NDArray[np.float64]:
+        """[10] .50, .55, … .95, the very floating-point numbers of the reference tools."""
+        return np.linspace(0.5, 0.95, 10)
+
+    @property
+    def recall_thresholds(self) -> NDArray[np.float64]:
+        """[101] 0, .01, … 1, where precision is read off."""
+        return np.linspace(0.0, 1.0, 101)
+
+    @property
+    def sigmas(self) -> NDArray[np.float64]:
+        """[K] the skeleton's, as the reference tools round them.
+
+        They write tenths and divide by ten, which differs from the decimal literal in the last bit for some
+        joints; equality to the last digit needs their bits.
+        """
+        return np.round(np.array(self.skeleton.sigmas) * 10.0, 2) / 10.0
+
+
+PROTOCOLS: dict[str, Protocol] = {
+    "coco": Protocol("coco", COCO, box_area_share=None),
+    "crowdpose": Protocol("crowdpose", CROWDPOSE, box_area_share=0.53),
+}
+
+
+def protocol_named(name: str) -> Protocol:
+    """The protocol `coco` or `crowdpose`; ConfigurationError for any other name."""
+    if name not in PROTOCOLS:
+        raise ConfigurationError(f"protocol {name!r} is unknown; choose one of {', '.join(PROTOCOLS)}")
+    return PROTOCOLS[name]
