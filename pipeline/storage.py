@@ -1,11 +1,12 @@
 """The one place that knows storage: local disks and S3, with the same promises.
 
-Every method takes a whole address (`s3://bucket/key`, a local path, or `file://`), so one `Storage` serves input
-and output alike. A `Storage` holds its options and nothing else: it pickles without secrets, and each process makes
-its own clients on first use. Endpoint, region and credentials come from the AWS environment or chain alone.
+Every method takes a whole address (`s3://bucket/key`, a local path, or `file://`), so one `Storage` serves
+input and output alike. A `Storage` holds its options and nothing else: it pickles without secrets, and each
+process makes its own clients on first use. Endpoint, region and credentials come from the AWS environment or
+chain alone.
 
-Errors are the `StorageError` family: `ObjectMissing`, `ObjectChanged`, `ObjectExists`, and `StorageError` itself
-for a store that cannot be reached or refuses, after retries within `StorageOptions.deadline_s`.
+Errors are the `StorageError` family: `ObjectMissing`, `ObjectChanged`, `ObjectExists`, and `StorageError`
+itself for a store that cannot be reached or refuses, after retries within `StorageOptions.deadline_s`.
 """
 
 from __future__ import annotations
@@ -62,15 +63,17 @@ class Storage:
         return _store_for(uri, self.options).read(uri, start, end, etag)
 
     def put(self, uri: str, data: bytes) -> None:
-        """Write the object by one put, over whatever is there; readers see the old or the new, never a part."""
+        """Write the object by one put, over whatever is there; readers see the old or the new, never a
+        part."""
         uri = normalise_uri(uri)
         _store_for(uri, self.options).put(uri, data)
 
     def create(self, uri: str, data: bytes) -> None:
         """Write the object by one put, only if there is none; otherwise `ObjectExists`.
 
-        Of several writers one wins. A writer whose reply was lost and whose repeated put meets an object with its
-        own bytes has won as well, so `data` should hold something that only this writer writes (an owner token).
+        Of several writers one wins. A writer whose reply was lost and whose repeated put meets an object
+        with its own bytes has won as well, so `data` should hold something that only this writer writes (an
+        owner token).
         """
         uri = normalise_uri(uri)
         _store_for(uri, self.options).create(uri, data)
@@ -96,8 +99,8 @@ class Storage:
     def list(self, uri: str) -> Iterator[ObjectInfo]:
         """Every object below the folder `uri`, at any depth, in byte order of the keys.
 
-        The listing is read page by page (directory by directory on disks) and never held whole. A folder that does
-        not exist has no objects.
+        The listing is read page by page (directory by directory on disks) and never held whole. A folder
+        that does not exist has no objects.
         """
         uri = normalise_uri(uri)
         return _store_for(uri, self.options).list(uri)
@@ -105,8 +108,8 @@ class Storage:
     def probe_create_only(self, folder: str) -> Storage:
         """The storage to use for writing below `folder`, after finding out whether it keeps create-only puts.
 
-        Puts a probe twice. A store that takes the second put ignores the condition: then a warning is logged, and
-        the returned storage looks before it puts (see `StorageOptions.create_only_puts`).
+        Puts a probe twice. A store that takes the second put ignores the condition: then a warning is
+        logged, and the returned storage looks before it puts (see `StorageOptions.create_only_puts`).
         """
         probe = join_uri(normalise_uri(folder), f"_probe-{uuid4().hex}")
         try:
@@ -117,8 +120,8 @@ class Storage:
         finally:
             self.delete(probe)
         logger.warning(
-            "%s: this store ignores create-only puts; results are committed by looking first, which is safe only "
-            "while one run at a time writes there (the run lock sees to that)",
+            "%s: this store ignores create-only puts; results are committed by looking first, which is safe "
+            "only while one run at a time writes there (the run lock sees to that)",
             folder,
         )
         return Storage(replace(self.options, create_only_puts=False))

@@ -65,8 +65,8 @@ def is_inside(uri: str, folder: str) -> bool:
 def require_apart(input_uri: str, output_uri: str) -> None:
     """Raise `ConfigurationError` where input and output contain one another.
 
-    An output inside the input would be listed as input the next time; an input inside the output could be taken
-    for results.
+    An output inside the input would be listed as input the next time; an input inside the output could be
+    taken for results.
     """
     source, target = normalise_uri(input_uri), normalise_uri(output_uri)
     if is_inside(target, source) or is_inside(source, target):

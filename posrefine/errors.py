@@ -68,12 +68,16 @@ class ImageStatus(StrEnum):
 class ImageError(PosRefineError):
     """One image cannot be used.
 
-    `status` says why and ends up in the image's row.
+    `status` says why and ends up in the image's row; `width` and `height` are known for some (image px).
     """
 
-    def __init__(self, status: ImageStatus, message: str) -> None:
+    def __init__(
+        self, status: ImageStatus, message: str, *, width: int | None = None, height: int | None = None
+    ) -> None:
         super().__init__(message)
         self.status = status
+        self.width = width
+        self.height = height
 
 
 class StorageError(PosRefineError):

@@ -11,10 +11,11 @@ __all__ = ["ObjectInfo", "StorageOptions", "Store"]
 
 @dataclass(frozen=True)
 class StorageOptions:
-    """How patiently storage is used; never an address or a secret (those come from the AWS environment or chain).
+    """How patiently storage is used; never an address or a secret (those come from the AWS environment or
+    chain).
 
-    One call ends at the latest `deadline_s` plus its size at `slowest_bytes_per_s` after it began, whatever the
-    store does.
+    One call ends at the latest `deadline_s` plus its size at `slowest_bytes_per_s` after it began, whatever
+    the store does.
     """
 
     deadline_s: float = 120.0
@@ -26,8 +27,9 @@ class StorageOptions:
     """Attempts of the S3 client per request; above it, requests are repeated until the deadline."""
     connections: int = 32
     create_only_puts: bool = True
-    """False: the store does not keep create-only puts, so `create` looks first and then puts. Two writers that
-    look at the same moment both win, so that mode leans on the run lock. Set by `Storage.probe_create_only`."""
+    """False: the store does not keep create-only puts, so `create` looks first and then puts. Two writers
+    that look at the same moment both win, so that mode leans on the run lock. Set by
+    `Storage.probe_create_only`."""
 
     def budget_s(self, size_bytes: int) -> float:
         """Seconds that one call which moves `size_bytes` may take in all."""
@@ -45,7 +47,8 @@ class ObjectInfo:
 
 
 class Store(Protocol):
-    """One kind of store. Addresses are whole uris; errors are the `StorageError` family of `posrefine.errors`."""
+    """One kind of store. Addresses are whole uris; errors are the `StorageError` family of
+    `posrefine.errors`."""
 
     def read(self, uri: str, start: int | None, end: int | None, etag: str | None) -> bytes:
         """The whole object, or its bytes [start, end)."""

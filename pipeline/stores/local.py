@@ -20,8 +20,9 @@ _UNFINISHED = ".unfinished"
 class LocalStore:
     """A `Store` over files.
 
-    A file is written beside its place, synchronised, and then moved (`put`) or hard-linked (`create`, which the
-    file system grants to one writer only) into it, so no reader meets a part of it and no crash leaves one.
+    A file is written beside its place, synchronised, and then moved (`put`) or hard-linked (`create`, which
+    the file system grants to one writer only) into it, so no reader meets a part of it and no crash leaves
+    one.
     """
 
     def __init__(self, options: StorageOptions) -> None:
@@ -81,8 +82,8 @@ def _etag(stat: os.stat_result) -> str:
 def _require_same(uri: str, stat: os.stat_result, etag: str | None) -> None:
     if etag is not None and _etag(stat) != etag:
         raise ObjectChanged(
-            f"{uri}: is now {_etag(stat)} (size-modified), {etag} was pinned; restore the file, or start a new run "
-            "for the new input"
+            f"{uri}: is now {_etag(stat)} (size-modified), {etag} was pinned; restore the file, or start a "
+            "new run for the new input"
         )
 
 

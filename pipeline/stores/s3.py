@@ -1,8 +1,8 @@
 """Objects in an S3 store, through the client that s3fs keeps for this process.
 
-s3fs gives the credentials chain, the connection pool and the thread with the event loop. The requests themselves
-are single calls of its client, because they need conditions (`If-Match`, `If-None-Match`), one put per object
-whatever its size, and the HTTP status of a refusal.
+s3fs gives the credentials chain, the connection pool and the thread with the event loop. The requests
+themselves are single calls of its client, because they need conditions (`If-Match`, `If-None-Match`), one
+put per object whatever its size, and the HTTP status of a refusal.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import itertools
 import random
 import time
 from collections.abc import Awaitable, Callable, Iterator
-from typing import Any, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 import s3fs
 from fsspec.asyn import sync
@@ -24,7 +24,9 @@ from posrefine.errors import ObjectChanged, ObjectExists, ObjectMissing, Storage
 __all__ = ["S3Store"]
 
 Result = TypeVar("Result")
-Request = Callable[[Any, int], Awaitable[Result]]
+Client: TypeAlias = Any
+"""The aiobotocore client, which has no static type."""
+Request = Callable[[Client, int], Awaitable[Result]]
 """Takes the client and the number of attempts made before."""
 
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.2, 10.0
@@ -49,7 +51,7 @@ class S3Store:
     def read(self, uri: str, start: int | None, end: int | None, etag: str | None) -> bytes:
         """The whole object or its bytes [start, end)."""
 
-        async def request(client: Any, attempt: int) -> bytes:
+        async def request(client: Client, attempt: int) -> bytes:
             return await _get(client, uri, start, end, etag)
 
         size_bytes = end - start if start is not None and end is not None else 0
@@ -58,7 +60,7 @@ class S3Store:
     def put(self, uri: str, data: bytes) -> None:
         """Write the object by one put."""
 
-        async def request(client: Any, attempt: int) -> None:
+        async def request(client: Client, attempt: int) -> None:
             await client.put_object(**_address(uri), Body=data)
 
         self._repeat(uri, "write", len(data), request)
@@ -66,7 +68,7 @@ class S3Store:
     def create(self, uri: str, data: bytes) -> None:
         """Write the object by one put if there is none."""
 
-        async def request(client: Any, attempt: int) -> None:
+        async def request(client: Client, attempt: int) -> None:
             try:
                 await client.put_object(**_address(uri), Body=data, IfNoneMatch="*")
             except CLIENT_ERRORS as error:
@@ -74,7 +76,7 @@ class S3Store:
                 if not lost_reply or await _get(client, uri) != data:
                     raise
 
-        async def request_looking_first(client: Any, attempt: int) -> None:
+        async def request_looking_first(client: Client, attempt: int) -> None:
             stored = await _get_if_there(client, uri)
             if stored is None:
                 await client.put_object(**_address(uri), Body=data)
@@ -87,7 +89,7 @@ class S3Store:
     def delete(self, uri: str) -> None:
         """Remove the object if it is there."""
 
-        async def request(client: Any, attempt: int) -> None:
+        async def request(client: Client, attempt: int) -> None:
             await client.delete_object(**_address(uri))
 
         self._repeat(uri, "delete", 0, request)
@@ -97,7 +99,7 @@ class S3Store:
         if not split_s3(uri)[1]:
             raise ObjectMissing(f"{uri}: is a bucket, not an object")
 
-        async def request(client: Any, attempt: int) -> ObjectInfo:
+        async def request(client: Client, attempt: int) -> ObjectInfo:
             reply = await client.head_object(**_address(uri))
             return ObjectInfo(uri, reply["ContentLength"], reply["ETag"].strip('"'))
 
@@ -117,7 +119,7 @@ class S3Store:
             where["ContinuationToken"] = page["NextContinuationToken"]
 
     def _list_page(self, uri: str, where: dict[str, str]) -> dict[str, Any]:
-        async def request(client: Any, attempt: int) -> dict[str, Any]:
+        async def request(client: Client, attempt: int) -> dict[str, Any]:
             page: dict[str, Any] = await client.list_objects_v2(**where)
             return page
 
@@ -142,8 +144,8 @@ class S3Store:
                 pause_s = min(_LONGEST_PAUSE_S, _FIRST_PAUSE_S * 2**attempt) * random.uniform(0.5, 1.0)
                 if time.monotonic() + pause_s >= deadline:
                     raise StorageError(
-                        f"{uri}: {operation} failed {attempt + 1} times within {budget_s:.0f} s, at last with "
-                        f"{type(error).__name__}: {error}; check the network and the store, then run again"
+                        f"{uri}: {operation} failed {attempt + 1} times within {budget_s:.0f} s, at last "
+                        f"with {type(error).__name__}: {error}; check network and store, then run again"
                     ) from error
                 time.sleep(pause_s)
             else:
@@ -157,7 +159,7 @@ def _address(uri: str) -> dict[str, str]:
 
 
 async def _get(
-    client: Any, uri: str, start: int | None = None, end: int | None = None, etag: str | None = None
+    client: Client, uri: str, start: int | None = None, end: int | None = None, etag: str | None = None
 ) -> bytes:
     conditions = {"IfMatch": f'"{etag}"'} if etag is not None else {}
     if start is not None and end is not None:
@@ -177,7 +179,7 @@ async def _get(
 _WHAT_TO_DO = "restore the object, or start a new run for the new input"
 
 
-async def _get_if_there(client: Any, uri: str) -> bytes | None:
+async def _get_if_there(client: Client, uri: str) -> bytes | None:
     try:
         return await _get(client, uri)
     except CLIENT_ERRORS as error:

@@ -59,8 +59,8 @@ def was_repeated(error: BaseException) -> bool:
 def is_transient(error: Exception) -> bool:
     """Whether the same request may succeed a little later.
 
-    Connections that break or stay silent, bodies cut short, answers that make no sense, 5xx, and the refusals that
-    ask for another try. Never refusals of access, wrong names, or missing objects.
+    Connections that break or stay silent, bodies cut short, answers that make no sense, 5xx, and the
+    refusals that ask for another try. Never refusals of access, wrong names, or missing objects.
     """
     if isinstance(error, ClientError):
         status, code = http_status(error) or 0, error.response.get("Error", {}).get("Code", "")
@@ -93,11 +93,11 @@ def _explain_answer(error: ClientError, uri: str, operation: str) -> StorageErro
         return ObjectExists(f"{uri}: exists already")
     if status in (412, 416):
         return ObjectChanged(
-            f"{uri}: is no longer the object that was pinned; restore it, or start a new run for the new input"
+            f"{uri}: is no longer the pinned object; restore it, or start a new run for the new input"
         )
     if status in (401, 403):
         return StorageError(
-            f"{uri}: {operation} refused: {error}; check the credentials ({_CREDENTIALS}) and the bucket's policy"
-            " (without permission to list, a missing object is refused as well)"
+            f"{uri}: {operation} refused: {error}; check the credentials ({_CREDENTIALS}) and the policy "
+            "of the bucket (without permission to list, a missing object is refused as well)"
         )
     return StorageError(f"{uri}: {operation} failed with HTTP {status}: {error}")

@@ -1,1 +1,0 @@
-"""The kinds of store behind `pipeline.storage`."""
