@@ -1,8 +1,9 @@
-"""Adaptive convolution: a 3x3 convolution whose nine taps are moved by an affine map predicted at every pixel.
+"""Adaptive convolution: a 3x3 convolution whose nine taps an affine map moves, predicted at every pixel.
 
-Follows DEKR (Geng et al., CVPR 2021), which runs it as a deformable convolution with offsets A r_k - r_k + t. The
-regular grid r_k cancels: tap k of pixel p samples at p + A r_k + t, bilinearly, zero outside the map. So plain tensor
-code does it, for all joints at once: joints are folded into the batch for sampling and are groups of one product.
+Follows DEKR (Geng et al., CVPR 2021), which runs it as a deformable convolution with offsets A r_k - r_k + t.
+The regular grid r_k cancels: tap k of pixel p samples at p + A r_k + t, bilinearly, zero outside the map. So
+plain tensor code does it, for all joints at once: joints are folded into the batch for sampling, and are the
+groups of one product.
 """
 
 from __future__ import annotations
@@ -21,8 +22,8 @@ AFFINE_ROWS = 6
 class AdaptiveBlock(nn.Module):
     """Adaptive convolution, batch norm, shortcut and ReLU, for every joint on its own channels.
 
-    The parameters of all joints are stacked (joint j owns channels jC to (j+1)C); see `heads.AdaptiveStack` for
-    DEKR's per-joint names.
+    The parameters of all joints are stacked (joint j owns channels jC to (j+1)C); `heads.AdaptiveStack` gives
+    them DEKR's names.
 
     Args:
         joints: K.
@@ -41,8 +42,8 @@ class AdaptiveBlock(nn.Module):
     def reset_parameters(self) -> None:
         """Starts as a regular 3x3 convolution: A = I and t = 0 everywhere.
 
-        DEKR starts from A = 0, where all nine taps read the same cell until A has grown; from the identity the
-        block sees its surroundings from the first step.
+        DEKR starts from A = 0, where all nine taps read the same cell until A has grown; from the identity
+        the block sees its surroundings from the first step.
         """
         nn.init.kaiming_normal_(self.weight, nonlinearity="relu")
         nn.init.zeros_(self.affine_conv.weight)
@@ -70,16 +71,22 @@ def adaptive_convolution(x: Tensor, affine: Tensor, weight: Tensor) -> Tensor:
     batch, width, height, columns = x.shape
     channels = weight.shape[1]
     joints = width // channels
-    grid = _sampling_grid(affine.reshape(batch * joints, AFFINE_ROWS, height, columns))
+    # bfloat16 resolves positions on a large map to half a cell only.
+    exact = torch.promote_types(x.dtype, torch.float32)
     samples = F.grid_sample(
-        x.reshape(batch * joints, channels, height, columns), grid, mode="bilinear", align_corners=False
+        x.reshape(batch * joints, channels, height, columns).to(exact),
+        _sampling_grid(affine.reshape(batch * joints, AFFINE_ROWS, height, columns).to(exact)),
+        mode="bilinear",
+        padding_mode="zeros",
+        align_corners=False,
     )
-    samples = samples.view(batch, joints, channels * TAPS, height * columns)
-    return (weight.view(joints, channels, channels * TAPS) @ samples).view(batch, width, height, columns)
+    samples = samples.to(weight.dtype).view(batch, joints, channels * TAPS, height * columns)
+    out = weight.reshape(joints, channels, channels * TAPS) @ samples
+    return out.reshape(batch, width, height, columns)
 
 
 def _sampling_grid(affine: Tensor) -> Tensor:
-    """[N, 6, H, W] in cells to the [N, 9H, W, 2] of `grid_sample`: x then y, -1 and 1 at the map's outer edges."""
+    """[N, 6, H, W] in cells to the [N, 9H, W, 2] of `grid_sample`: x, y; -1 and 1 at the outer edges."""
     count, _, height, columns = affine.shape
     rows_r, columns_r = regular_matrix(affine).view(2, 1, TAPS, 1, 1)
     y = torch.arange(height, dtype=affine.dtype, device=affine.device).view(1, 1, height, 1)

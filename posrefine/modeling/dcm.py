@@ -1,11 +1,12 @@
 """DCM, PosRefine's dilated convolution module: context from several shapes and distances of neighbourhood.
 
-The paper's words: three convolution layers and one concatenation; layer 1 is 1x1 blocks, layer 2 is three blocks of
-1x3, 3x1 and 3x3, layer 3 is four cascaded 3x3 dilated blocks of rates 1, 3, 3 and 5, where all but the first take an
-input derived from the one before.
-Our reading of the rest: the layout of RFBNet's RFB-s (Liu et al., ECCV 2018), which has the same kernels and rates; a
-quarter of the width per path; the cascade adds the output of the dilated block before to a path's own; the
-concatenation is projected back to the full width by a 1x1 convolution without ReLU.
+From the paper: one module per branch, of three convolution layers and one concatenation. Layer 1 is 1x1
+blocks, layer 2 is three blocks of 1x3, 3x1 and 3x3, layer 3 is four cascaded 3x3 dilated blocks of rates 1,
+3, 3 and 5, of which all but the first take an input derived from the one before.
+
+Our reading of the rest: the paths of RFBNet's RFB-s (Liu et al., ECCV 2018), which has the same kernels and
+rates; a quarter of the width each; a dilated block reads the sum of its own path and the dilated block
+before; a 1x1 convolution without ReLU brings the concatenation back to the full width.
 """
 
 from __future__ import annotations

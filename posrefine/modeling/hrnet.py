@@ -1,7 +1,7 @@
 """HRNet: parallel branches at 1/4, 1/8, 1/16 and 1/32 resolution that keep exchanging what they see.
 
-Follows Sun et al., "Deep High-Resolution Representation Learning for Human Pose Estimation" (CVPR 2019). Sub-module
-names are those of the public code, so that its checkpoints and DEKR's load by name.
+Follows Sun et al., "Deep High-Resolution Representation Learning for Human Pose Estimation" (CVPR 2019).
+Modules are named as in the public code, so that its checkpoints and DEKR's load by name.
 """
 
 from __future__ import annotations
@@ -79,10 +79,9 @@ class HRNet(nn.Module):
         x = self.relu(self.bn1(self.conv1(images)))
         x = self.relu(self.bn2(self.conv2(x)))
         x = self.layer1(x)
-        maps: list[Tensor] = self.stage2(self.transition1([x]))
+        maps = self.stage2(self.transition1([x]))
         maps = self.stage3(self.transition2(maps))
-        maps = self.stage4(self.transition3(maps))
-        return maps
+        return self.stage4(self.transition3(maps))  # type: ignore[no-any-return]
 
 
 class BasicBlock(nn.Module):

@@ -1,9 +1,10 @@
 """HSM, PosRefine's hybrid self-attention module: a context map takes the place of the attention matrix.
 
-The paper's words: it follows DCM on every branch and integrates contextual information.
-Our reading of the rest: convolutional modulation (Hou et al., "Conv2Former", 2022) with the gains of LayerScale
-(Touvron et al., 2021), x + g1 * Attention(x), then x + g2 * MLP(x). There is no softmax, and the cost is linear in the
-number of pixels.
+From the paper: it follows DCM on every branch and integrates contextual information.
+
+Our reading of the rest: convolutional modulation (Hou et al., "Conv2Former", 2022) with the gains of
+LayerScale (Touvron et al., 2021), x + g1 * Attention(x), then x + g2 * MLP(x). There is no softmax, and the
+cost grows linearly with the number of pixels.
 """
 
 from __future__ import annotations
@@ -61,7 +62,7 @@ class GatedMLP(nn.Module):
 
 
 class CascadedContext(nn.Module):
-    """Three dilated 3x3 blocks one after another, rates 1, 2 and 3, outputs summed: HSM's context without DCM."""
+    """HSM's context without DCM: dilated 3x3 blocks one after another, rates 1, 2, 3, outputs summed."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()

@@ -1,7 +1,8 @@
 """One state-dict entry per joint for tensors that are stacked over the joints in memory.
 
-DEKR gives each joint its own modules (`offset_feature_layers.3.0.adapt_conv.weight`). Computing joint by joint is slow,
-so the modules here hold one tensor for all joints; state dicts keep DEKR's names, in both directions.
+DEKR gives each joint its own modules (`offset_feature_layers.3.0.adapt_conv.weight`). Computing joint by
+joint is slow, so our modules hold one tensor for all joints; state dicts keep DEKR's names, in both
+directions.
 """
 
 from __future__ import annotations
@@ -39,7 +40,8 @@ class JointTensor:
         """One tensor per entry: views, except of counters."""
         if tensor.dim() == 0:
             return [tensor.clone() for _ in range(joints)]
-        return tensor.split([rows for _ in range(joints) for _, rows in self.parts])
+        rows = [rows for _ in range(joints) for _, rows in self.parts]
+        return torch.split(tensor, rows)
 
     def stack(self, tensors: Sequence[Tensor]) -> Tensor:
         """The inverse of `split`."""
@@ -55,7 +57,7 @@ def use_joint_names(
         module: the module that the names in `tensors` are relative to.
         joints: K.
         tensors: what to translate; tensors not named keep their names.
-        constants: further entries, by name with `{joint}` in it, that are written for every joint; read, they must
+        constants: further entries, by name with `{joint}` in it, written for every joint; when read they must
             be the same.
     """
     fixed = {
@@ -93,12 +95,12 @@ def use_joint_names(
             if not torch.equal(found.to(value), value):
                 errors.append(f"{prefix + name} is {found.tolist()}, must be {value.tolist()}")
 
-    module.register_state_dict_post_hook(save)
-    module.register_load_state_dict_pre_hook(load)
+    module.register_state_dict_post_hook(save)  # type: ignore[no-untyped-call]
+    module.register_load_state_dict_pre_hook(load)  # type: ignore[no-untyped-call]
 
 
 def _take(state: StateDict, name: str, current: Tensor, missing: list[str], errors: list[str]) -> Tensor:
-    """Removes and returns an entry; where it is absent or of another shape, notes that and returns `current`."""
+    """Removes and returns an entry; if it is absent or of another shape, notes that and returns `current`."""
     if name not in state:
         missing.append(name)
         return current

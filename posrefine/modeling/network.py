@@ -25,8 +25,8 @@ class PoseMaps(NamedTuple):
 
     Attributes:
         heatmap: [B, K+1, H/4, W/4], about 0..1; joints in the skeleton's order, then the centre of persons.
-        offset: [B, 2K, H/4, W/4], heatmap cells, x and y of joint 0, of joint 1, ...; in the person whose centre is
-            at cell p, a joint lies at p - offset.
+        offset: [B, 2K, H/4, W/4], heatmap cells, x and y of joint 0, of joint 1, ...; for a person whose
+            centre is at cell p, a joint lies at p - offset.
     """
 
     heatmap: Tensor
@@ -46,7 +46,7 @@ class NetworkSpec:
     """
 
     backbone: HRNetSpec
-    refine: RefineSpec = RefineSpec(dcm=False, hsm=False)
+    refine: RefineSpec
     heatmap_channels: int = 32
     offset_channels: int = 15
     adaptive_blocks: int = 2
@@ -141,8 +141,8 @@ def _per_channel(values: tuple[float, ...]) -> Tensor:
 def _initialise(network: nn.Module) -> None:
     """He initialisation of the convolutions without bias, which are those in front of a batch norm.
 
-    DEKR draws all weights with a standard deviation of 0.001 and replaces most of them by ImageNet's. Trained from
-    scratch, Adam's first steps would be as large as such weights; the others keep what their modules give them.
+    DEKR draws all weights with a standard deviation of 0.001 and replaces most of them by ImageNet's. From
+    scratch, Adam's first steps would be as large as such weights. Other layers start as their modules say.
     """
     for module in network.modules():
         if isinstance(module, nn.Conv2d) and module.bias is None:

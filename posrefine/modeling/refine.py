@@ -7,7 +7,7 @@
 | no  | yes | HSM whose context is plain cascaded dilated convolutions             |
 | yes | yes | HSM whose context is DCM: the paper's "DCM, then HSM", PosRefine     |
 
-With g = 0 each computes its input, bit for bit. So a network that starts from a DEKR checkpoint starts as DEKR.
+With g = 0 each returns its input, bit for bit: a network that starts from a DEKR checkpoint starts as DEKR.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class RefineSpec:
     Attributes:
         dcm: has dilated convolution modules.
         hsm: has hybrid self-attention modules.
-        gain: initial value of the gains: near 0 to start from a DEKR checkpoint, larger to train from scratch.
+        gain: initial value of the gains, near 0 to start from a checkpoint, larger to start from scratch.
     """
 
     dcm: bool
