@@ -9,7 +9,7 @@ from posrefine.metrics.oks import object_keypoint_similarity
 from posrefine.metrics.persons import Detections, GroundTruth
 from posrefine.metrics.protocol import PROTOCOLS, Protocol, protocol_named
 from posrefine.metrics.results import CocoMetrics, CrowdPoseMetrics
-from posrefine.metrics.summary import coco_metrics, crowdpose_metrics
+from posrefine.metrics.summary import metrics_of
 
 __all__ = [
     "PROTOCOLS",
@@ -24,9 +24,8 @@ __all__ = [
     "MatchTable",
     "Protocol",
     "accumulate",
-    "coco_metrics",
-    "crowdpose_metrics",
     "match_images",
+    "metrics_of",
     "object_keypoint_similarity",
     "protocol_named",
 ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,7 +11,7 @@ from numpy.typing import NDArray
 from posrefine.metrics.match_table import MatchTable
 from posrefine.metrics.protocol import Protocol
 
-__all__ = ["Curves", "accumulate", "mean_precision", "precision_and_recall"]
+__all__ = ["Curves", "Verdicts", "accumulate", "curves_of", "mean_valid", "verdicts"]
 
 
 @dataclass(frozen=True)
@@ -26,68 +27,91 @@ class Curves:
     recall: NDArray[np.float64]
 
 
-def accumulate(
+@dataclass(frozen=True)
+class Verdicts:
+    """The detections that count at one OKS threshold in one area range, best score first.
+
+    Attributes:
+        threshold: position of the OKS threshold.
+        area: position of the area range.
+        image: [D'] int32, position of each detection's image in the table.
+        right: [D'] bool, whether it took a person.
+        positives: [I] persons to be found in each image.
+    """
+
+    threshold: int
+    area: int
+    image: NDArray[np.int32]
+    right: NDArray[np.bool_]
+    positives: NDArray[np.int32]
+
+
+def verdicts(table: MatchTable) -> Iterator[Verdicts]:
+    """Every threshold and area range of the table, one after the other.
+
+    Equal scores keep the order of the image ids and, within an image, that of the detections, as the stable
+    sort of the reference does.
+    """
+    order = np.argsort(-table.scores, kind="stable")
+    image = table.detection_image.astype(np.int32)[order]
+    for area in range(table.positives.shape[1]):
+        matched, ignored = table.matched[order, area], table.ignored[order, area]
+        for threshold in range(table.num_thresholds):
+            counted = (ignored >> threshold & 1) == 0
+            right = (matched[counted] >> threshold & 1).astype(bool)
+            yield Verdicts(threshold, area, image[counted], right, table.positives[:, area])
+
+
+def accumulate(table: MatchTable, protocol: Protocol) -> Curves:
+    """Precision and recall over all images of the table, each counted once."""
+    return curves_of(verdicts(table), table, protocol)
+
+
+def curves_of(
+    judged: Iterator[Verdicts] | list[Verdicts],
     table: MatchTable,
     protocol: Protocol,
     weights: NDArray[np.float64] | None = None,
-    area_ranges: int | None = None,
 ) -> Curves:
-    """Precision and recall over all images of the table.
+    """Precision and recall from the verdicts of a table.
 
     Args:
-        table: merged matches.
+        judged: `verdicts(table)`, listed where they are used again.
+        table: merged matches of I images.
         protocol: the one they were made with.
-        weights: [I] how often each image counts, for resampling; all once by default.
-        area_ranges: how many of the protocol's area ranges to compute, all by default.
+        weights: [I] how often each image counts, for resampling; once each by default.
     """
-    thresholds, recalls = protocol.oks_thresholds, protocol.recall_thresholds
-    ranges = table.positives.shape[1] if area_ranges is None else area_ranges
-    precision = np.full((len(thresholds), len(recalls), ranges), -1.0)
-    recall = np.full((len(thresholds), ranges), -1.0)
-    order = np.argsort(-table.scores, kind="stable")
-    detection_weights = None if weights is None else weights[table.detection_image[order]]
-    for area in range(ranges):
-        positives = table.positives[:, area] if weights is None else table.positives[:, area] * weights
-        total = float(positives.sum())
-        if total == 0:
-            continue
-        matched, ignored = table.matched[order, area], table.ignored[order, area]
-        for index in range(len(thresholds)):
-            counted = (ignored >> index & 1) == 0
-            right = (matched >> index & 1).astype(bool)
-            hits, misses = (right & counted).astype(float), (~right & counted).astype(float)
-            if detection_weights is not None:
-                hits, misses = hits * detection_weights, misses * detection_weights
-            curve, highest = precision_and_recall(hits, misses, total, recalls)
-            precision[index, :, area], recall[index, area] = curve, highest
+    recalls, ranges = protocol.recall_thresholds, table.positives.shape[1]
+    precision = np.full((table.num_thresholds, len(recalls), ranges), -1.0)
+    recall = np.full((table.num_thresholds, ranges), -1.0)
+    for verdict in judged:
+        right = verdict.right.astype(float)
+        counted = np.ones(len(right)) if weights is None else weights[verdict.image]
+        positives = float(verdict.positives.sum() if weights is None else verdict.positives @ weights)
+        if positives > 0:
+            curve, highest = _precision_and_recall(right * counted, counted, positives, recalls)
+            precision[verdict.threshold, :, verdict.area] = curve
+            recall[verdict.threshold, verdict.area] = highest
     return Curves(precision, recall)
 
 
-def precision_and_recall(
-    hits: NDArray[np.float64], misses: NDArray[np.float64], positives: float, recalls: NDArray[np.float64]
+def _precision_and_recall(
+    right: NDArray[np.float64], counted: NDArray[np.float64], positives: float, recalls: NDArray[np.float64]
 ) -> tuple[NDArray[np.float64], float]:
-    """[R] interpolated precision at the recall thresholds, and the highest recall.
-
-    Args:
-        hits: [D] weight of right detections, best score first.
-        misses: [D] weight of wrong ones.
-        positives: persons to be found, above 0.
-        recalls: [R] ascending.
-    """
+    """[R] interpolated precision at the recall thresholds and the highest recall; weights [D], best first."""
     curve = np.zeros(len(recalls))
-    if len(hits) == 0:
+    if len(right) == 0:
         return curve, 0.0
-    right, wrong = np.cumsum(hits), np.cumsum(misses)
-    recall = right / positives
-    precision = right / (wrong + right + np.spacing(1))
-    envelope = np.maximum.accumulate(precision[::-1])[::-1]
+    found, tried = np.cumsum(right), np.cumsum(counted)
+    recall = found / positives
+    envelope = np.maximum.accumulate((found / (tried + np.spacing(1)))[::-1])[::-1]
     at = np.searchsorted(recall, recalls, side="left")
     reached = at < len(envelope)
     curve[reached] = envelope[at[reached]]
     return curve, float(recall[-1])
 
 
-def mean_precision(values: NDArray[np.float64]) -> float:
+def mean_valid(values: NDArray[np.float64]) -> float:
     """Mean of the entries that are not -1; -1 if all are (the reference's AP and AR)."""
     valid = np.ascontiguousarray(values).ravel()
     valid = valid[valid > -1]

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from posrefine.metrics.accumulate import accumulate
 from posrefine.metrics.detections import DetectionsBuilder
 from posrefine.metrics.findings import Finding
 from posrefine.metrics.ground_truth import GroundTruthBuilder
 from posrefine.metrics.match_table import MatchTable, match_images
 from posrefine.metrics.persons import Detections, GroundTruth
 from posrefine.metrics.protocol import PROTOCOLS
-from posrefine.metrics.summary import coco_metrics, crowdpose_metrics
+from posrefine.metrics.summary import metrics_of
 
 
 def ground_truth(annotations: dict[str, Any], protocol: str = "coco") -> tuple[GroundTruth, list[Finding]]:
@@ -41,8 +40,4 @@ def our_numbers(
 
 
 def numbers_of(table: MatchTable, truth: GroundTruth, protocol: str = "coco") -> list[float]:
-    rules = PROTOCOLS[protocol]
-    curves = accumulate(table, rules)
-    if protocol == "coco":
-        return list(coco_metrics(curves).model_dump().values())
-    return list(crowdpose_metrics(table, curves, truth.crowd_index, rules).model_dump().values())
+    return list(metrics_of(table, truth.crowd_index, PROTOCOLS[protocol]).model_dump().values())
