@@ -12,8 +12,8 @@ from posrefine.inference.protocol import Protocol
 __all__ = ["MAX_INPUT_PIXELS", "ResizePlan", "plan_resize"]
 
 MAX_INPUT_PIXELS = 2**23
-"""Default limit of one network input. At input size 512 an image may be 32 times as long as it is high, at scale 2
-still 8 times."""
+"""Default limit of one network input. At input size 512 it lets a panorama be 32 times as long as it is high,
+at scale 2 still 8 times."""
 
 
 @dataclass(frozen=True)
@@ -112,6 +112,6 @@ def _check_size(
         raise ImageError(
             ImageStatus.TOO_LARGE,
             f"image of {image_hw[1]}x{image_hw[0]} px: with its short side at {input_size} px the network "
-            f"input would be {input_hw[1]}x{input_hw[0]} px, the limit is {max_input_pixels:,} pixels; crop or "
-            "split the image, or choose a smaller input size or smaller scales",
+            f"input would be {input_hw[1]}x{input_hw[0]} px, the limit is {max_input_pixels:,} pixels; crop "
+            "or split the image, or choose a smaller input size or smaller scales",
         )

@@ -1,9 +1,9 @@
 """OpenCV 4's bilinear warpAffine on whole batches, in integer tensor operations, equal to the last bit.
 
-OpenCV rounds sample positions to 1/32 px in 10-bit fixed point and weights pixels by a 32x32 table in 15
-bits, `(sum * 32 + 2**14) >> 15`; outside the image is black. Our maps have no rotation, so the table splits into 32
-steps along each axis, and a warp is two gathers with integer weights. (OpenCV 5 interpolates in float32 and gives
-other pixels, by up to some grey levels on noise.)
+OpenCV rounds sample positions to 1/32 px in 10-bit fixed point and weighs pixels by a 32x32 table in 15 bit,
+`(sum * 32 + 2**14) >> 15`; outside the image is black. Our maps have no rotation, so the table splits into 32
+steps along each axis, and a warp is two gathers with integer weights. (OpenCV 5 works in float32: other
+pixels, by up to some grey levels on noise.)
 """
 
 from __future__ import annotations

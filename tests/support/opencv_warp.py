@@ -1,4 +1,4 @@
-"""The published code's way from an image to a network input, on OpenCV itself: what the product is held against."""
+"""The published way from an image to a network input, on OpenCV itself, to hold the product against."""
 
 from __future__ import annotations
 

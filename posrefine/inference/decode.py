@@ -1,0 +1,173 @@
+"""The network's maps of a batch to its persons, in one go on the device that computed them.
+
+Follows HRNet/DEKR's `aggregate_results`, `pose_nms` and `rescore_valid`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import accumulate
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from posrefine.inference.heat import joint_heat
+from posrefine.inference.nms import close_poses, keep_one_per_group
+from posrefine.inference.proposals import Proposals, centre_proposals
+from posrefine.inference.protocol import STRIDE, NmsOrder, Protocol, RescoreInputs
+from posrefine.inference.views import ScaleMaps, joint_positions
+from posrefine.modeling.score_net import ScoreNet, score_features
+from posrefine.skeletons import Skeleton
+
+__all__ = ["Decoder", "Persons"]
+
+
+class Persons(NamedTuple):
+    """Persons of a batch, for each image by falling score, padded to equal numbers.
+
+    Attributes:
+        keypoints: [B, N, K, 2] float32, image px.
+        keypoint_scores: [B, N, K] float32.
+        scores: [B, N] float32.
+        spread_px: [B, N, K] float32, image px.
+        found: [B, N] bool, False for padding.
+    """
+
+    keypoints: Tensor
+    keypoint_scores: Tensor
+    scores: Tensor
+    spread_px: Tensor
+    found: Tensor
+
+    def take(self, index: Tensor) -> Persons:
+        """The persons at positions [B, M] of each image, in that order."""
+        rows = torch.arange(len(index), device=index.device).unsqueeze(1)
+        return Persons(*(field[rows, index] for field in self))
+
+
+@dataclass(frozen=True)
+class Decoder:
+    """Maps to persons.
+
+    Attributes:
+        skeleton: whose joints the maps hold.
+        protocol: the test-time switches.
+        nms_threshold: pose NMS's distance, in units of the box diagonal.
+        score_net: predicts each pose's OKS, which its score is multiplied by; None leaves the scores alone.
+    """
+
+    skeleton: Skeleton
+    protocol: Protocol
+    nms_threshold: float
+    score_net: ScoreNet | None = None
+
+    def __call__(self, maps: Sequence[ScaleMaps], input_hw: tuple[int, int], to_image: Tensor) -> Persons:
+        """Decodes a batch.
+
+        Args:
+            maps: one entry per test scale, the largest first, scale 1 among them.
+            input_hw: height and width of the scale-1 input.
+            to_image: [B, 4] float32: scale and shift of x, then of y, from scale-1 input px to image px.
+        """
+        centres, poses, spread = self._propose(maps)
+        heat = joint_heat(maps, poses, input_hw, self.protocol.heat_sampling)
+        mean_heat = heat.mean(-1)
+        in_image = _to_image(poses, to_image)
+        joint_scores, scores = self._score(centres.scores, heat, poses, in_image)
+        kept = self._suppress(poses, mean_heat, centres.found)
+        spread = spread * to_image[:, 0, None, None]
+        persons = Persons(in_image, joint_scores, scores, spread, kept)
+        return _best_first(persons, mean_heat, self.protocol.max_persons)
+
+    def _propose(self, maps: Sequence[ScaleMaps]) -> tuple[Proposals, Tensor, Tensor]:
+        """Proposals of all scales, their poses [B, P, K, 2] and spreads [B, P, K], scale-1 input px."""
+        own = [centre_proposals(m.heatmap[:, -1], self.protocol) for m in maps]
+        anchors = torch.cat([p.cells * (STRIDE / m.scale) for p, m in zip(own, maps, strict=True)], dim=1)
+        views = [self._views_at(m, anchors) for m in maps]
+        # A pose is what its own scale says; the other scales only tell how sure that is.
+        ends = accumulate(p.cells.shape[1] for p in own)
+        poses = [
+            view[:, :, end - p.cells.shape[1] : end].mean(1)
+            for view, p, end in zip(views, own, ends, strict=True)
+        ]
+        scores = _comparable_scores(own, maps, self.skeleton.other_scale_weight)
+        found = torch.cat([p.found for p in own], dim=1)
+        proposals = Proposals(torch.cat([p.cells for p in own], dim=1), scores, found)
+        return proposals, torch.cat(poses, dim=1), _spread(torch.cat(views, dim=1))
+
+    def _views_at(self, maps: ScaleMaps, anchors: Tensor) -> Tensor:
+        """[B, V, P, K, 2] scale-1 input px: joints by each view of a scale, at the cells next to anchors."""
+        height, width = maps.heatmap.shape[-2:]
+        x, y = (anchors * (maps.scale / STRIDE)).round().long().unbind(-1)
+        cells = torch.stack([x.clamp(0, width - 1), y.clamp(0, height - 1)], dim=-1)
+        return joint_positions(maps, cells, self.skeleton, self.protocol) * (STRIDE / maps.scale)
+
+    def _suppress(self, poses: Tensor, mean_heat: Tensor, found: Tensor) -> Tensor:
+        """[B, P] bool: the poses that pose NMS keeps."""
+        groups = close_poses(poses, self.nms_threshold, self.skeleton.nms_close_joints)
+        if self.protocol.nms_order is NmsOrder.PROPOSALS:
+            return keep_one_per_group(groups, mean_heat, found)
+        order = mean_heat.argsort(dim=1, descending=True, stable=True)
+        rows = torch.arange(len(order), device=order.device)[:, None]
+        groups = groups[rows[:, :, None], order[:, :, None], order[:, None, :]]
+        kept = keep_one_per_group(groups, mean_heat.gather(1, order), found.gather(1, order))
+        return torch.zeros_like(found).scatter(1, order, kept)
+
+    def _score(
+        self, centre_scores: Tensor, heat: Tensor, poses: Tensor, in_image: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Joint scores [B, P, K] and persons' scores [B, P]."""
+        joint_scores = centre_scores.unsqueeze(-1) * heat
+        scores = joint_scores.mean(-1)
+        if self.score_net is None:
+            return joint_scores, scores
+        if self.protocol.rescore_inputs is RescoreInputs.IMAGE_AND_JOINT_SCORES:
+            return joint_scores, scores * self._predicted_oks(in_image, joint_scores)
+        oks = self._predicted_oks(poses, heat)
+        return joint_scores * oks.unsqueeze(-1), scores * oks
+
+    def _predicted_oks(self, keypoints: Tensor, keypoint_scores: Tensor) -> Tensor:
+        """[B, P]; a pose without a defined prediction counts as none."""
+        assert self.score_net is not None
+        features = score_features(keypoints.flatten(0, 1), keypoint_scores.flatten(0, 1), self.skeleton)
+        oks: Tensor = self.score_net(features)
+        return oks.nan_to_num(nan=0.0).view(keypoints.shape[:2])
+
+
+def _comparable_scores(own: Sequence[Proposals], maps: Sequence[ScaleMaps], weight: float) -> Tensor:
+    """[B, P]: centre scores of other scales brought to scale 1's highest, and weighed less."""
+    base = next(i for i, m in enumerate(maps) if m.scale == 1.0)
+    top = _highest(own[base])
+    return torch.cat(
+        [p.scores if i == base else p.scores / _highest(p) * top * weight for i, p in enumerate(own)], dim=1
+    )
+
+
+def _highest(proposals: Proposals) -> Tensor:
+    """[B, 1] the highest score, 1 where there is no proposal."""
+    first = proposals.scores[:, :1]
+    return torch.where(proposals.found[:, :1], first, torch.ones_like(first))
+
+
+def _spread(views: Tensor) -> Tensor:
+    """[B, V, P, K, 2] to [B, P, K]: root mean square distance of the views from their mean; NaN for one."""
+    if views.shape[1] == 1:
+        return torch.full_like(views[:, 0, ..., 0], torch.nan)
+    deviation = views - views.mean(1, keepdim=True)
+    return deviation.square().sum(-1).mean(1).sqrt()
+
+
+def _to_image(points: Tensor, to_image: Tensor) -> Tensor:
+    """[B, P, K, 2] scale-1 input px to image px."""
+    scale, shift = to_image[:, None, None, 0::2], to_image[:, None, None, 1::2]
+    return points * scale + shift
+
+
+def _best_first(persons: Persons, mean_heat: Tensor, limit: int) -> Persons:
+    """At most `limit` persons, the hottest, in the order of their scores."""
+    heat = torch.where(persons.found, mean_heat, -torch.inf)
+    hottest = persons.take(heat.topk(min(limit, heat.shape[1]), dim=1).indices)
+    scores = torch.where(hottest.found, hottest.scores, -torch.inf)
+    return hottest.take(scores.argsort(dim=1, descending=True, stable=True))

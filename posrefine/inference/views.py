@@ -1,0 +1,112 @@
+"""Test-time views: the straight and the mirrored image, and what the network says about both, on one grid."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+import torch
+from torch import Tensor
+
+from posrefine.inference.protocol import STRIDE, FlipAlignment, Protocol
+from posrefine.skeletons import Skeleton
+
+__all__ = ["ScaleMaps", "joint_positions", "merge_views", "mirrored_images"]
+
+
+@dataclass(frozen=True)
+class ScaleMaps:
+    """The network's maps of a batch at one test scale.
+
+    Attributes:
+        scale: the test scale.
+        heatmap: [B, K+1, h, w] float32, the mean of the straight and the mirrored view, flipped back.
+        offset: [B, 2K, h, w] float32, heatmap cells, of the straight view.
+        mirrored_offset: the same of the mirrored view as the network gave it; None without flip test.
+    """
+
+    scale: float
+    heatmap: Tensor
+    offset: Tensor
+    mirrored_offset: Tensor | None
+
+
+def mirrored_images(images: Tensor, protocol: Protocol) -> Tensor:
+    """The second view, [B, C, H, W] like the first.
+
+    With `shift_image` it is also moved left by STRIDE - 1 px, so that heatmap cells of both views lie on each
+    other; the columns that become free keep what was there.
+    """
+    flipped = images.flip(-1)
+    if protocol.flip_alignment is FlipAlignment.SHIFT_HEATMAP:
+        return flipped
+    shift = STRIDE - 1
+    return torch.cat([flipped[..., shift:], flipped[..., -shift:]], dim=-1)
+
+
+def merge_views(
+    scale: float,
+    heatmap: Tensor,
+    offset: Tensor,
+    skeleton: Skeleton,
+    protocol: Protocol,
+    *,
+    flip: bool,
+) -> ScaleMaps:
+    """Sorts the network's output for one scale by view, and averages the heatmaps.
+
+    Args:
+        scale: the test scale.
+        heatmap: [B, K+1, h, w], or [2B, ...] with `flip`: first the straight views, then the mirrored ones.
+        offset: [B, 2K, h, w] or [2B, ...], likewise.
+        skeleton: says which joints change sides.
+        protocol: how the views are aligned.
+        flip: whether there are mirrored views.
+    """
+    if not flip:
+        return ScaleMaps(scale, heatmap.float(), offset.float(), None)
+    straight, mirrored = heatmap.float().chunk(2)
+    channels = _index((*skeleton.flip_order, skeleton.num_joints), heatmap.device)
+    back = mirrored.index_select(1, channels).flip(-1)
+    if protocol.flip_alignment is FlipAlignment.SHIFT_HEATMAP:
+        back = torch.cat([back[..., :1], back[..., :-1]], dim=-1)
+    straight_offset, mirrored_offset = offset.float().chunk(2)
+    return ScaleMaps(scale, (straight + back) / 2, straight_offset, mirrored_offset)
+
+
+def joint_positions(maps: ScaleMaps, cells: Tensor, skeleton: Skeleton, protocol: Protocol) -> Tensor:
+    """Where each view puts the joints of persons whose centres are at the given cells.
+
+    Args:
+        maps: one scale.
+        cells: [B, P, 2] int64, x then y, inside the maps.
+        skeleton: says which joints change sides.
+        protocol: how the views are aligned.
+
+    Returns:
+        [B, V, P, K, 2] heatmap cells of the straight view; V is 2 with a mirrored view, else 1.
+    """
+    straight = cells.unsqueeze(2) - _offsets_at(maps.offset, cells)
+    if maps.mirrored_offset is None:
+        return straight.unsqueeze(1)
+    last = maps.offset.shape[-1] - 1
+    mirrored_cells = torch.stack([last - cells[..., 0], cells[..., 1]], dim=-1)
+    mirrored = mirrored_cells.unsqueeze(2) - _offsets_at(maps.mirrored_offset, mirrored_cells)
+    mirrored = mirrored.index_select(2, _index(skeleton.flip_order, mirrored.device))
+    shifted = (STRIDE - 1) / STRIDE if protocol.flip_alignment is FlipAlignment.SHIFT_HEATMAP else 0.0
+    back = torch.stack([last - mirrored[..., 0] + shifted, mirrored[..., 1]], dim=-1)
+    return torch.stack([straight, back], dim=1)
+
+
+@lru_cache(maxsize=64)
+def _index(order: tuple[int, ...], device: torch.device) -> Tensor:
+    # Kept on the device: a copy there for every batch would hold up the queue.
+    return torch.tensor(order, device=device)
+
+
+def _offsets_at(offset: Tensor, cells: Tensor) -> Tensor:
+    """[B, 2K, h, w] read at cells [B, P, 2]: [B, P, K, 2]."""
+    batch, channels, _, width = offset.shape
+    index = cells[..., 1] * width + cells[..., 0]
+    picked = offset.flatten(2).gather(2, index.unsqueeze(1).expand(-1, channels, -1))
+    return picked.view(batch, channels // 2, 2, -1).permute(0, 3, 1, 2)
