@@ -45,6 +45,12 @@ def _grain(image: Bytes, rng: Rng) -> Bytes:
     return np.clip(image + (field - 128)[:, :, None], 0, 255).astype(np.uint8)
 
 
+def _surface_rgb(rng: Rng) -> Array:
+    """[3] a colour that walls and floors have: mostly greyish, at times strong."""
+    strength = rng.uniform(0.05, 0.35) if rng.random() < 0.8 else rng.uniform(0.35, 1.0)
+    return np.asarray((1.0 - strength) * rng.uniform(25, 235) + strength * rng.uniform(0, 255, 3))
+
+
 def _ink(rgb: Array) -> Ink:
     red, green, blue = np.clip(rgb, 0, 255).astype(int).tolist()
     return red, green, blue
@@ -57,23 +63,29 @@ def _size(camera: Camera) -> tuple[int, int]:
 def _gradient(size: tuple[int, int], first: Array, second: Array, rng: Rng) -> Image.Image:
     """Two colours from corner to corner, each corner a little different."""
     corners = np.stack([first, 0.5 * (first + second), 0.5 * (first + second), second]).reshape(2, 2, 3)
-    corners = np.clip(corners[:: rng.choice([-1, 1]), :: rng.choice([-1, 1])] + rng.normal(0, 8, (2, 2, 3)), 0, 255)
+    corners = np.clip(
+        corners[:: rng.choice([-1, 1]), :: rng.choice([-1, 1])] + rng.normal(0, 8, (2, 2, 3)), 0, 255
+    )
     return Image.fromarray(corners.astype(np.uint8)).resize(size, Image.Resampling.BILINEAR)
 
 
 def _plain(camera: Camera, rng: Rng) -> Image.Image:
-    return _gradient(_size(camera), rng.uniform(0, 255, 3), rng.uniform(0, 255, 3), rng)
+    return _gradient(_size(camera), _surface_rgb(rng), _surface_rgb(rng), rng)
 
 
 def _texture(camera: Camera, rng: Rng) -> Image.Image:
     """Colour noise at one or two scales, as in foliage, crowds far away, or patterned walls."""
     width, height = _size(camera)
-    mean, spread = rng.uniform(40, 215, 3), rng.uniform(15, 70)
+    mean, spread, colour = _surface_rgb(rng), rng.uniform(15, 60), rng.uniform(0.0, 1.0)
     image = np.zeros((height, width, 3), np.float32)
     for weight in (0.65, 0.35):
         cells = max(3, int(width / np.exp(rng.uniform(np.log(3), np.log(60)))))
-        noise = np.clip(mean + rng.normal(0, spread, (cells, cells, 3)), 0, 255).astype(np.uint8)
-        image += weight * np.asarray(Image.fromarray(noise).resize((width, height), Image.Resampling.BILINEAR))
+        light, tint = (
+            rng.normal(0, spread, (cells, cells, 1)),
+            rng.normal(0, spread * colour, (cells, cells, 3)),
+        )
+        noise = np.clip(mean + light + tint, 0, 255).astype(np.uint8)
+        image += weight * np.asarray(Image.fromarray(noise).resize((width, height), Image.Resampling.BICUBIC))
     return Image.fromarray(image.astype(np.uint8))
 
 
@@ -82,28 +94,37 @@ def _split(camera: Camera, upper: Image.Image, lower: Image.Image, lift_px: floa
     left, right = camera.horizon_px
     width, height = _size(camera)
     mask = Image.new("L", (width, height))
-    corners = [(0.0, left + lift_px), (float(width), right + lift_px), (float(width), height + 1.0), (0.0, height + 1.0)]
+    corners = [
+        (0.0, left + lift_px),
+        (float(width), right + lift_px),
+        (float(width), height + 1.0),
+        (0.0, height + 1.0),
+    ]
     ImageDraw.Draw(mask).polygon(corners, fill=255)
     return Image.composite(lower, upper, mask)
 
 
 def _room(camera: Camera, rng: Rng) -> Image.Image:
     size = _size(camera)
-    wall, floor = rng.uniform(60, 245, 3) * 0.5 + rng.uniform(30, 120), rng.uniform(30, 190, 3)
+    wall, floor = _surface_rgb(rng), _surface_rgb(rng)
     upper = _gradient(size, wall, wall * rng.uniform(0.7, 1.0), rng)
     lower = _gradient(size, floor, floor * rng.uniform(0.6, 1.1), rng)
     draw = ImageDraw.Draw(upper)
     for _ in range(rng.integers(0, 5)):  # doors, windows, pictures
         x, y = rng.uniform(-0.1, 1.0) * size[0], rng.uniform(-0.1, 0.8) * size[1]
         w, h = rng.uniform(0.06, 0.4) * size[0], rng.uniform(0.1, 0.7) * size[1]
-        draw.rectangle((x, y, x + w, y + h), _ink(rng.uniform(20, 255, 3)), _ink(wall * 0.5), int(rng.integers(1, 5)))
+        draw.rectangle(
+            (x, y, x + w, y + h), _ink(_surface_rgb(rng)), _ink(wall * 0.5), int(rng.integers(1, 5))
+        )
     return _split(camera, upper, lower, float(rng.uniform(0.03, 0.3)) * size[1])
 
 
 def _outdoors(camera: Camera, rng: Rng) -> Image.Image:
     size = _size(camera)
     sky = np.array([150.0, 185.0, 225.0]) * rng.uniform(0.5, 1.15) + rng.normal(0, 18, 3)
-    ground = np.array([(96, 124, 62), (120, 116, 110), (186, 168, 128), (84, 82, 84)][rng.integers(4)], np.float64)
+    ground = np.array(
+        [(96, 124, 62), (120, 116, 110), (186, 168, 128), (84, 82, 84)][rng.integers(4)], np.float64
+    )
     upper = _gradient(size, sky, np.clip(sky + 45, 0, 255), rng)
     lower = _gradient(size, ground * rng.uniform(0.7, 1.2), ground * rng.uniform(0.7, 1.2), rng)
     base = float(np.mean(camera.horizon_px)) + 0.02 * size[1]
@@ -150,8 +171,13 @@ def _clutter(image: Image.Image, rng: Rng) -> None:
 def _clutter_box(draw: ImageDraw.ImageDraw, x: float, y: float, size: float, rgb: Array, rng: Rng) -> None:
     w, h = size * rng.uniform(0.4, 1.6), size
     draw.rectangle((x, y, x + w, y + h), _ink(rgb))
-    draw.polygon([(x, y), (x + 0.25 * w, y - 0.2 * h), (x + 1.25 * w, y - 0.2 * h), (x + w, y)], _ink(rgb * 1.2))
-    draw.polygon([(x + w, y), (x + 1.25 * w, y - 0.2 * h), (x + 1.25 * w, y + 0.8 * h), (x + w, y + h)], _ink(rgb * 0.7))
+    draw.polygon(
+        [(x, y), (x + 0.25 * w, y - 0.2 * h), (x + 1.25 * w, y - 0.2 * h), (x + w, y)], _ink(rgb * 1.2)
+    )
+    draw.polygon(
+        [(x + w, y), (x + 1.25 * w, y - 0.2 * h), (x + 1.25 * w, y + 0.8 * h), (x + w, y + h)],
+        _ink(rgb * 0.7),
+    )
 
 
 def _clutter_pole(draw: ImageDraw.ImageDraw, x: float, y: float, size: float, rgb: Array, rng: Rng) -> None:
@@ -163,7 +189,7 @@ def _clutter_pole(draw: ImageDraw.ImageDraw, x: float, y: float, size: float, rg
 
 
 def _clutter_ball(draw: ImageDraw.ImageDraw, x: float, y: float, size: float, rgb: Array, rng: Rng) -> None:
-    for step, light in ((1.0, 0.75), (0.75, 0.95), (0.4, 1.15)):
+    for step, light in ((1.0, 0.72), (0.85, 0.86), (0.65, 0.98), (0.4, 1.1), (0.15, 1.2)):
         r, shift = 0.5 * size * step, 0.12 * size * (1 - step)
         draw.ellipse((x - r - shift, y - r - shift, x + r - shift, y + r - shift), _ink(rgb * light))
 
@@ -174,7 +200,7 @@ def _clutter_rod(draw: ImageDraw.ImageDraw, x: float, y: float, size: float, rgb
     for _ in range(rng.integers(1, 4)):
         width = max(2.0, size * rng.uniform(0.16, 0.34))
         ex, ey = x + size * np.cos(angle), y + size * np.sin(angle)
-        for share, light in ((1.0, 0.72), (0.65, 0.92), (0.3, 1.08)):
+        for share, light in ((1.0, 0.72), (0.75, 0.86), (0.5, 0.97), (0.25, 1.08)):
             r, ink = 0.5 * width * share, _ink(rgb * light)
             draw.line((x, y, ex, ey), ink, max(1, int(2 * r)))
             draw.ellipse((x - r, y - r, x + r, y + r), ink)

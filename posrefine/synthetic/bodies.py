@@ -8,8 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from posrefine.synthetic.anatomy import REST_ORIGINS, Physique
+from posrefine.synthetic.body_mesh import body_mesh
 from posrefine.synthetic.kinematics import articulate
-from posrefine.synthetic.mesh import BodyMesh, body_mesh
+from posrefine.synthetic.mesh import Mesh
 from posrefine.synthetic.poses import Pose, sample_pose
 from posrefine.synthetic.wardrobe import Outfit
 
@@ -23,34 +24,39 @@ class Body:
     """A person over the world's origin, the lowest point on the ground (or `Pose.lift_m` above it).
 
     Attributes:
-        vertices_m: [V, 3] the posed mesh, world axes.
+        yaw_deg: turn about the vertical; 0 faces the camera, 90 the right border of the image.
+        mesh: the surface at rest.
+        vertices_m: [V, 3] the posed surface, world axes.
         joints_m: [19, 3] `BODY_JOINTS`, world axes.
         pelvis_m: [3] the point between the hips.
-        yaw_deg: turn about the vertical; 0 faces the camera, 90 the image's right... of the body.
     """
 
     pose: Pose
     physique: Physique
     outfit: Outfit
     yaw_deg: float
+    mesh: Mesh
     vertices_m: Array
     joints_m: Array
     pelvis_m: Array
 
     @staticmethod
-    def sample(rng: np.random.Generator) -> Body:
-        """A random person in a random pose; every second one more or less faces the camera."""
+    def sample(rng: np.random.Generator, *, fine: bool) -> Body:
+        """A random person in a random pose; every second one more or less faces the camera.
+
+        `fine` chooses the mesh; it changes nothing else.
+        """
         pose, physique, outfit = sample_pose(rng), Physique.sample(rng), Outfit.sample(rng)
         yaw = float(rng.normal(0.0, 35.0)) if rng.random() < 0.5 else float(rng.uniform(-180.0, 180.0))
-        mesh = body_mesh()
+        mesh = body_mesh(fine=fine)
         root = np.array([yaw, pose.lean_deg, pose.tilt_deg])
         skeleton = articulate(pose.bone_angles_deg(), root, physique.scales)
         vertices = _skin(mesh, skeleton.transforms, outfit.thickness)
         shift = np.array([0.0, pose.lift_m - vertices[:, 1].min(), 0.0])
-        return Body(pose, physique, outfit, yaw, vertices + shift, skeleton.joints_m() + shift, shift)
+        return Body(pose, physique, outfit, yaw, mesh, vertices + shift, skeleton.joints_m() + shift, shift)
 
 
-def _skin(mesh: BodyMesh, transforms: Array, thickness: Array) -> Array:
+def _skin(mesh: Mesh, transforms: Array, thickness: Array) -> Array:
     """Linear blend skinning over two bones a vertex, after cloth pushed the vertices off their bone."""
     origins = REST_ORIGINS[mesh.bones[:, 0]]
     stretch = thickness[mesh.vertex_regions]

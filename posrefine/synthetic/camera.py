@@ -38,7 +38,9 @@ class Camera:
         """World points [..., 3] to camera axes: x right, y down, z depth; metres."""
         cosine, sine = np.cos(self.pitch_rad), np.sin(self.pitch_rad)
         down, ahead = self.height_m - points_m[..., 1], -points_m[..., 2]
-        return np.stack([points_m[..., 0], down * cosine - ahead * sine, ahead * cosine + down * sine], axis=-1)
+        return np.stack(
+            [points_m[..., 0], down * cosine - ahead * sine, ahead * cosine + down * sine], axis=-1
+        )
 
     def project(self, camera_points_m: Array) -> Array:
         """Camera points [..., 3] to image px [..., 2]."""

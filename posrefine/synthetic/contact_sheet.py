@@ -33,7 +33,9 @@ def contact_sheet(
         overlay: positions of the scenes that get joints drawn: the person's left orange, right blue; visible
             joints filled, hidden ones hollow.
     """
-    tiles = [_tile(scene, tile_px, skeleton if index in overlay else None) for index, scene in enumerate(scenes)]
+    tiles = [
+        _tile(scene, tile_px, skeleton if index in overlay else None) for index, scene in enumerate(scenes)
+    ]
     tile_height = max(tile.height for tile in tiles)
     rows = -(-len(tiles) // columns)
     size = (columns * (tile_px + _GAP_PX) - _GAP_PX, rows * (tile_height + _GAP_PX) - _GAP_PX)

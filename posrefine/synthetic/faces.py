@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from posrefine.synthetic.camera import Camera
 from posrefine.synthetic.layout import Arrangement
-from posrefine.synthetic.mesh import BodyMesh, Region, body_mesh
+from posrefine.synthetic.mesh import Region
 from posrefine.synthetic.rasterizer import Faces
 
 __all__ = ["Light", "person_faces", "thing_faces"]
@@ -53,9 +53,12 @@ class Light:
 
 def person_faces(arrangement: Arrangement, light: Light, rng: Rng) -> list[Faces]:
     """The visible sides of everybody, one entry a person."""
-    mesh, camera = body_mesh(), arrangement.camera
+    camera = arrangement.camera
     parts = []
-    for owner, (body, ground) in enumerate(zip(arrangement.bodies, arrangement.ground_m, strict=True), start=1):
+    for owner, (body, ground) in enumerate(
+        zip(arrangement.bodies, arrangement.ground_m, strict=True), start=1
+    ):
+        mesh = body.mesh
         worn = body.outfit.worn[mesh.regions]
         rgb = body.outfit.quad_rgb(mesh, rng)[worn]
         nudge = _NUDGE_M[mesh.regions[worn]] * body.physique.stature_m / 1.72
@@ -72,26 +75,34 @@ def thing_faces(camera: Camera, light: Light, corners_m: Array, rgb: Array) -> F
 
 
 def _lit_faces(
-    camera: Camera, light: Light, points: Array, quads: NDArray[np.intp], rgb: Array, nudge_m: Array, owner: int
+    camera: Camera,
+    light: Light,
+    points: Array,
+    quads: NDArray[np.intp],
+    rgb: Array,
+    nudge_m: Array,
+    owner: int,
 ) -> Faces:
     corners = points[quads]
     normals = _cross(corners[:, 2] - corners[:, 0], corners[:, 3] - corners[:, 1])
-    middles = corners.mean(axis=1)
-    keep = np.einsum("fi,fi->f", normals, middles) < 0.0
-    keep &= corners[:, :, 2].min(axis=1) > _NEAREST_M
-    pixels = camera.project(points)[quads[keep]]
-    seen = _touches_image(camera, pixels)
-    keep[keep] = seen
-    normals, middles = _unit(normals[keep]), middles[keep]
-    shade = light.shade(normals, _unit(middles))
+    middles = 0.25 * (corners[:, 0] + corners[:, 1] + corners[:, 2] + corners[:, 3])
+    keep = np.flatnonzero(np.einsum("fi,fi->f", normals, middles) < 0.0)
+    pixels, in_front = camera.project(points), points[:, 2] > _NEAREST_M
+    if not in_front.all():
+        keep = keep[in_front[quads[keep]].all(axis=1)]
+    keep = keep[_touches_image(camera, pixels, quads[keep])]
+    middles = middles[keep]
+    shade = light.shade(_unit(normals[keep]), _unit(middles))
     owners = np.full(len(shade), owner, np.uint8)
-    return Faces(pixels[seen], middles[:, 2] - nudge_m[keep], rgb[keep] * shade[:, None], owners)
+    return Faces(pixels[quads[keep]], middles[:, 2] - nudge_m[keep], rgb[keep] * shade[:, None], owners)
 
 
-def _touches_image(camera: Camera, corners_px: Array) -> NDArray[np.bool_]:
-    low, high = corners_px.min(axis=1), corners_px.max(axis=1)
-    size = (camera.width_px, camera.height_px)
-    return np.asarray((high >= 0.0).all(axis=1) & (low < size).all(axis=1))
+def _touches_image(camera: Camera, pixels: Array, quads: NDArray[np.intp]) -> NDArray[np.bool_]:
+    """[F] False where all corners of a quad lie beyond one and the same border."""
+    x, y = pixels[:, 0], pixels[:, 1]
+    sides = np.stack([x < 0.0, x >= camera.width_px, y < 0.0, y >= camera.height_px])
+    corners = sides[:, quads.T]
+    return ~(corners[:, 0] & corners[:, 1] & corners[:, 2] & corners[:, 3]).any(axis=0)
 
 
 def _unit(vectors: Array) -> Array:

@@ -36,8 +36,8 @@ def articulate(angles_deg: Array, root_deg: Array, scales: Array) -> Skeleton3D:
 
     Args:
         angles_deg: [15, 3], every bone's turn against its parent about z, x and y, applied in the order y, x, z.
-        root_deg: [3], yaw about the vertical (0 faces the viewer), lean forwards, tilt towards the left... of
-            the whole body.
+        root_deg: [3], of the whole body: yaw about the vertical (0 faces the viewer), lean forwards, tilt towards
+            its own right.
         scales: [15, 3], of `Physique`.
     """
     local = _local_rotations(angles_deg)

@@ -22,6 +22,7 @@ Rng = np.random.Generator
 _ADULT_M = 1.72
 _ROW_M = 0.42  # depth between two persons, so that their bodies do not pass through each other
 _SHOULDER_SPACE = 0.4  # room one standing person takes sideways, in standing heights
+_FINE_MESH_PX = 190  # standing height from which the coarse mesh shows its corners
 _OUTLINE_STEP = 5  # every fifth vertex is enough to tell a body's box while searching
 _CROWDPOSE_JOINTS = [BODY_JOINTS.index(name) for name in CROWDPOSE.joints]
 
@@ -89,7 +90,9 @@ def arrange(rng: Rng, spec: SceneSpec) -> Arrangement:
     near, far = 0.05, 3.0
     if len(plan.bodies) == 1:
         return plan.at(1.0)
-    points = np.stack([np.concatenate([body.joints_m, body.vertices_m[::_OUTLINE_STEP]]) for body in plan.bodies])
+    points = np.stack(
+        [np.concatenate([body.joints_m, body.vertices_m[::_OUTLINE_STEP]]) for body in plan.bodies]
+    )
     best, best_error = plan.at(far), np.inf
     for _ in range(6):
         middle = 0.5 * (near + far)
@@ -104,7 +107,9 @@ def arrange(rng: Rng, spec: SceneSpec) -> Arrangement:
 def _index_of(arrangement: Arrangement, points_m: Array) -> float:
     pixels, _ = arrangement.project(points_m)
     count = len(BODY_JOINTS)
-    return crowdedness(arrangement.camera, pixels[:, :count], clipped_boxes(arrangement.camera, pixels[:, count:]))
+    return crowdedness(
+        arrangement.camera, pixels[:, :count], clipped_boxes(arrangement.camera, pixels[:, count:])
+    )
 
 
 def crowdedness(camera: Camera, joints_px: Array, boxes_xywh: Array) -> float:
@@ -143,7 +148,7 @@ def _plan(rng: Rng, spec: SceneSpec) -> _Plan:
     middle = rng.uniform(0.42, 0.62) if height < 0.9 else 0.45 + rng.uniform(0.0, 0.55) * height
     return _Plan(
         spec=spec,
-        bodies=tuple(Body.sample(rng) for _ in range(count)),
+        bodies=tuple(Body.sample(rng, fine=height * spec.height_px > _FINE_MESH_PX) for _ in range(count)),
         focal_px=float(rng.uniform(0.9, 2.4)) * max(spec.width_px, spec.height_px),
         pitch_rad=float(np.deg2rad(np.clip(rng.normal(7.0, 9.0), -12.0, 40.0))),
         roll_rad=float(np.deg2rad(roll)),

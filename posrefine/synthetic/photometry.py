@@ -15,6 +15,9 @@ __all__ = ["degrade"]
 Bytes = NDArray[np.uint8]
 Rng = np.random.Generator
 
+_MOTION_PX = ((1.0, 0.0), (2.0, 0.0), (0.0, 1.0), (0.0, 2.0))
+"""Half the way the camera moves during the exposure, along x and y."""
+
 
 def degrade(image: Bytes, rng: Rng) -> Bytes:
     """[H, W, 3] the image as a random camera would have delivered it; geometry is unchanged."""
@@ -22,7 +25,7 @@ def degrade(image: Bytes, rng: Rng) -> Bytes:
     if rng.random() < 0.35:
         picture = picture.filter(ImageFilter.GaussianBlur(float(rng.uniform(0.3, 1.3))))
     elif rng.random() < 0.15:
-        picture = picture.filter(_motion_kernel(rng))
+        picture = picture.filter(ImageFilter.BoxBlur(_MOTION_PX[rng.integers(len(_MOTION_PX))]))
     pixels = np.asarray(picture)
     if rng.random() < 0.6:
         pixels = _noise(pixels, float(rng.uniform(1.0, 12.0)), rng)
@@ -37,15 +40,6 @@ def _expose(picture: Image.Image, rng: Rng) -> Image.Image:
     levels = (np.arange(256) / 255.0) ** gamma
     table = np.clip(lift + (255.0 - abs(lift)) * gain[:, None] * levels, 0, 255)
     return picture.point(table.astype(np.uint8).reshape(-1).tolist())
-
-
-def _motion_kernel(rng: Rng) -> ImageFilter.Kernel:
-    """A 5x5 line through the centre."""
-    angle = rng.uniform(0.0, np.pi)
-    kernel = np.zeros((5, 5))
-    for step in np.linspace(-2.0, 2.0, 9):
-        kernel[int(np.rint(2 + step * np.sin(angle))), int(np.rint(2 + step * np.cos(angle)))] = 1.0
-    return ImageFilter.Kernel((5, 5), kernel.reshape(-1).tolist())
 
 
 def _noise(pixels: Bytes, sigma: float, rng: Rng) -> Bytes:

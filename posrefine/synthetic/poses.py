@@ -193,9 +193,15 @@ def _arms_raised(rng: Rng) -> Pose:
     sideways = rng.random() < 0.5
     for side in ("left", "right"):
         if sideways:
-            angles |= {f"{side}_shoulder_abduct": rng.uniform(85, 168), f"{side}_shoulder_rotate": rng.uniform(-85, -20)}
+            angles |= {
+                f"{side}_shoulder_abduct": rng.uniform(85, 168),
+                f"{side}_shoulder_rotate": rng.uniform(-85, -20),
+            }
         else:
-            angles |= {f"{side}_shoulder_flex": rng.uniform(110, 172), f"{side}_shoulder_abduct": rng.uniform(0, 30)}
+            angles |= {
+                f"{side}_shoulder_flex": rng.uniform(110, 172),
+                f"{side}_shoulder_abduct": rng.uniform(0, 30),
+            }
         angles[f"{side}_elbow_flex"] = rng.uniform(0, 100)
     return Pose("arms_raised", angles)
 

@@ -57,7 +57,9 @@ def render_scene(seed: int, spec: SceneSpec) -> Scene:
     )
 
 
-def render_scenes(count: int, first_seed: int, specs: Sequence[SceneSpec] = (EASY, MEDIUM, HARD)) -> Iterator[Scene]:
+def render_scenes(
+    count: int, first_seed: int, specs: Sequence[SceneSpec] = (EASY, MEDIUM, HARD)
+) -> Iterator[Scene]:
     """Scenes of consecutive seeds, the specs taking turns: by default spread evenly over CrowdPose's splits."""
     for index in range(count):
         yield render_scene(first_seed + index, specs[index % len(specs)])
@@ -111,7 +113,11 @@ def _persons(attempt: _Attempt) -> tuple[ScenePerson, ...]:
     for number, body in enumerate(attempt.arrangement.bodies):
         bbox, area = _segment(attempt.instance_map == number + 1)
         left, top, width, height = attempt.full_boxes[number].tolist()
-        persons.append(ScenePerson(joints[number], bbox, (left, top, width, height), area, body.pose.family, body.yaw_deg))
+        persons.append(
+            ScenePerson(
+                joints[number], bbox, (left, top, width, height), area, body.pose.family, body.yaw_deg
+            )
+        )
     return tuple(persons)
 
 

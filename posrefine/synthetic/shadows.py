@@ -51,7 +51,9 @@ def _on_ground(joints_m: Array, slope: Array) -> Array:
     return flat
 
 
-def _draw_limbs(draw: ImageDraw.ImageDraw, arrangement: Arrangement, joints_m: Array, darkness: float) -> None:
+def _draw_limbs(
+    draw: ImageDraw.ImageDraw, arrangement: Arrangement, joints_m: Array, darkness: float
+) -> None:
     pixels, depths = arrangement.project(joints_m)
     if not (depths > 0.3).all():
         return

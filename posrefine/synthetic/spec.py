@@ -34,7 +34,9 @@ class SceneSpec:
                 f"scene of {self.width_px}x{self.height_px} px: wanted at least 64 px a side; make it larger"
             )
         if not 1 <= self.people[0] <= self.people[1] <= 16:
-            raise ConfigurationError(f"people {self.people}: wanted (fewest, most) with 1 <= fewest <= most <= 16")
+            raise ConfigurationError(
+                f"people {self.people}: wanted (fewest, most) with 1 <= fewest <= most <= 16"
+            )
         if not 0.05 <= self.person_height[0] <= self.person_height[1] <= 4.0:
             raise ConfigurationError(
                 f"person_height {self.person_height}: wanted (low, high) between 0.05 and 4 image heights"
@@ -52,7 +54,11 @@ class SceneSpec:
 TRAIN = SceneSpec()
 """Everything from one person to a crowd, at the input size of the small network."""
 
-EASY = SceneSpec(width_px=480, height_px=360, people=(1, 8), person_height=(0.25, 1.2), crowd_index=(0.0, 0.2))
-MEDIUM = SceneSpec(width_px=480, height_px=360, people=(2, 8), person_height=(0.25, 1.2), crowd_index=(0.2, 0.8))
+EASY = SceneSpec(
+    width_px=480, height_px=360, people=(1, 8), person_height=(0.25, 1.2), crowd_index=(0.0, 0.2)
+)
+MEDIUM = SceneSpec(
+    width_px=480, height_px=360, people=(2, 8), person_height=(0.25, 1.2), crowd_index=(0.2, 0.8)
+)
 HARD = SceneSpec(width_px=480, height_px=360, people=(3, 8), person_height=(0.3, 1.2), crowd_index=(0.8, 1.0))
 """CrowdPose's three splits: index below 0.2, below 0.8, and from 0.8 on."""

@@ -16,9 +16,7 @@ __all__ = ["scene_things"]
 Array = NDArray[np.float64]
 Rng = np.random.Generator
 
-_BOX_QUADS = np.array(
-    [(0, 1, 3, 2), (4, 6, 7, 5), (0, 4, 5, 1), (2, 3, 7, 6), (0, 2, 6, 4), (1, 5, 7, 3)]
-)
+_BOX_QUADS = np.array([(0, 1, 3, 2), (4, 6, 7, 5), (0, 4, 5, 1), (2, 3, 7, 6), (0, 2, 6, 4), (1, 5, 7, 3)])
 _BOX_CORNERS = np.array([(x, y, z) for x in (-0.5, 0.5) for y in (0.0, 1.0) for z in (-0.5, 0.5)])
 _GRID = 3  # every side of a box is cut into 3x3 quads: the painter sorts small quads rightly
 
@@ -45,17 +43,28 @@ def _box(centre: Array, size: tuple[float, float, float], yaw_rad: float) -> Arr
     """[54, 4, 3] outward quads of a box whose bottom's middle is `centre`, world axes."""
     corners = _BOX_CORNERS * size
     cosine, sine = np.cos(yaw_rad), np.sin(yaw_rad)
-    turned = np.stack([cosine * corners[:, 0] + sine * corners[:, 2], corners[:, 1], cosine * corners[:, 2] - sine * corners[:, 0]], 1)
+    turned = np.stack(
+        [
+            cosine * corners[:, 0] + sine * corners[:, 2],
+            corners[:, 1],
+            cosine * corners[:, 2] - sine * corners[:, 0],
+        ],
+        1,
+    )
     return _subdivide((turned + centre)[_BOX_QUADS])
 
 
 def _subdivide(quads: Array) -> Array:
     steps = np.arange(_GRID) / _GRID
     u, v = (grid.reshape(-1) for grid in np.meshgrid(steps, steps))
-    cells = np.stack([np.stack([u + du / _GRID, v + dv / _GRID], 1) for du, dv in ((0, 0), (1, 0), (1, 1), (0, 1))], 1)
+    cells = np.stack(
+        [np.stack([u + du / _GRID, v + dv / _GRID], 1) for du, dv in ((0, 0), (1, 0), (1, 1), (0, 1))], 1
+    )
     a, b = cells[None, ..., :1], cells[None, ..., 1:]
     p, q, r, s = (quads[:, None, None, i] for i in range(4))
-    return np.asarray(((1 - a) * (1 - b) * p + a * (1 - b) * q + a * b * r + (1 - a) * b * s).reshape(-1, 4, 3))
+    return np.asarray(
+        ((1 - a) * (1 - b) * p + a * (1 - b) * q + a * b * r + (1 - a) * b * s).reshape(-1, 4, 3)
+    )
 
 
 def _seat(body: Body, ground: Array, rng: Rng) -> list[Array]:
@@ -65,7 +74,9 @@ def _seat(body: Body, ground: Array, rng: Rng) -> list[Array]:
     backwards = -np.array([np.sin(yaw), 0.0, np.cos(yaw)])
     boxes = [_box(ground + 0.02 * backwards, (0.44 * size, height, 0.42 * size), yaw)]
     if rng.random() < 0.5:
-        boxes.append(_box(ground + 0.26 * size * backwards, (0.44 * size, height + 0.45 * size, 0.06 * size), yaw))
+        boxes.append(
+            _box(ground + 0.26 * size * backwards, (0.44 * size, height + 0.45 * size, 0.06 * size), yaw)
+        )
     return boxes
 
 

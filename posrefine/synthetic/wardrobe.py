@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from posrefine.synthetic.mesh import BodyMesh, Region
+from posrefine.synthetic.mesh import Mesh, Region
 
 __all__ = ["SKIN_TONES_RGB", "Outfit", "cloth_rgb"]
 
@@ -40,7 +40,9 @@ def cloth_rgb(rng: Rng) -> Array:
         grey = rng.uniform(15, 245)
         return np.clip(grey + rng.normal(0, 10, 3), 0, 255)
     if rng.random() < 0.4:
-        base = np.array([(40, 52, 84), (58, 78, 120), (96, 74, 52), (72, 84, 58), (120, 28, 36), (196, 182, 152)])
+        base = np.array(
+            [(40, 52, 84), (58, 78, 120), (96, 74, 52), (72, 84, 58), (120, 28, 36), (196, 182, 152)]
+        )
         return np.clip(base[rng.integers(len(base))] * rng.uniform(0.7, 1.3) + rng.normal(0, 8, 3), 0, 255)
     return np.asarray(rng.uniform(10, 250, 3))
 
@@ -84,13 +86,17 @@ class Outfit:
         _dress_head(outfit, rng, skin)
         return outfit
 
-    def quad_rgb(self, mesh: BodyMesh, rng: Rng) -> Array:
+    def quad_rgb(self, mesh: Mesh, rng: Rng) -> Array:
         """[F, 3] colour of every quad before light falls on it."""
         base = self.rgb[mesh.regions]
         pattern = self.pattern[mesh.regions]
         ring, side = mesh.rings // self.stripe_quads % 2 == 0, mesh.sides // self.stripe_quads % 2 == 0
         mottled = rng.random(len(mesh.regions)) < 0.4
-        second = np.select([pattern == 1, pattern == 2, pattern == 3, pattern == 4], [ring, side, ring != side, mottled], False)
+        second = np.select(
+            [pattern == 1, pattern == 2, pattern == 3, pattern == 4],
+            [ring, side, ring != side, mottled],
+            False,
+        )
         return np.where(second[:, None], self.pattern_rgb[mesh.regions], base)
 
 
