@@ -34,9 +34,7 @@ MESSAGES = {
     "crowd_index_missing": (
         "images have no crowdIndex and count in none of easy, medium, hard; use the benchmark's own file"
     ),
-    "crowd_index_out_of_range": (
-        "crowdIndex is outside 0..1; below 0 counts as easy and above 1 as hard, as in the reference tool"
-    ),
+    "crowd_index_negative": "crowdIndex is below 0 and counts as easy, as in the reference tool",
     "crowd_split_empty": "splits of easy, medium, hard hold no person to be found and score -1",
     "predictions_of_other_categories": "predictions are not of the person category; left out",
     "predictions_wrong_joint_count": "predictions have another number of joints; left out",

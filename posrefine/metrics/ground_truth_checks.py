@@ -32,7 +32,7 @@ def _check_splits(truth: GroundTruth) -> list[Finding]:
     empty = [name for split, name in enumerate(CROWD_SPLITS) if not np.any(splits == split)]
     return [
         *Finding.of("crowd_index_missing", truth.image_ids[np.isnan(index)]),
-        *Finding.of("crowd_index_out_of_range", truth.image_ids[(index < 0) | (index > 1)]),
+        *Finding.of("crowd_index_negative", truth.image_ids[index < 0]),
         *Finding.of("crowd_split_empty", empty),
     ]
 

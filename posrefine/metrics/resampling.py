@@ -1,0 +1,184 @@
+"""Intervals and differences that say how far the numbers would move with other images (bootstrap).
+
+Images are drawn with replacement and every draw is scored from the merged matches, without matching again.
+Above a few thousand images the draws are made within random subsets, weighted up to the full number of images
+(the bag of little bootstraps, Kleiner et al. 2014), so the time does not grow with the data set.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict
+
+from posrefine.errors import ConfigurationError
+from posrefine.metrics.accumulate import Curves, Verdicts, curves_of, verdicts
+from posrefine.metrics.match_table import MatchTable
+from posrefine.metrics.protocol import Protocol
+from posrefine.metrics.summary import CROWD_SPLITS, coco_metrics, crowd_split, crowdpose_metrics
+
+__all__ = ["Difference", "Interval", "bootstrap_intervals", "compare"]
+
+_SUBSET_IMAGES = 5_000
+_SUBSETS = 5
+
+
+class Interval(BaseModel):
+    """Bounds of a 95% bootstrap interval."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    low: float
+    high: float
+
+
+class Difference(BaseModel):
+    """One number of this run less that of the other run, on the same images.
+
+    Attributes:
+        this: the number of this run.
+        other: the number of the other run.
+        difference: this less other.
+        low: lower bound of the 95% interval of the difference.
+        high: upper bound.
+        p_value: two-sided, of the hypothesis that the runs do not differ; at least 1 / (draws + 1).
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    this: float
+    other: float
+    difference: float
+    low: float
+    high: float
+    p_value: float
+
+
+def bootstrap_intervals(
+    table: MatchTable,
+    crowd_index: NDArray[np.float64],
+    protocol: Protocol,
+    *,
+    draws: int = 1000,
+    seed: int = 0,
+) -> dict[str, Interval]:
+    """95% intervals of all the protocol's numbers.
+
+    Args:
+        table: merged matches of I images.
+        crowd_index: [I] float64, NaN where there is none.
+        protocol: the one that the table was made with.
+        draws: resampled sets of images, over all subsets.
+        seed: of the draws; equal seeds give equal intervals.
+    """
+    deviations: list[NDArray[np.float64]] = []
+    for subset, weights in _subsets(len(table), draws, seed):
+        scorer = _Scorer(table.select(subset), crowd_index[subset], protocol)
+        centre = scorer.numbers(np.full(len(subset), len(table) / len(subset)))
+        drawn = np.array([scorer.numbers(row) for row in weights])
+        deviations.append(np.percentile(drawn, [2.5, 97.5], axis=0) - centre)
+    whole = _Scorer(table, crowd_index, protocol)
+    numbers = whole.numbers(np.ones(len(table)))
+    low, high = numbers + np.mean(deviations, axis=0)
+    return {
+        name: Interval(low=float(low[index]), high=float(high[index]))
+        for index, name in enumerate(whole.names)
+    }
+
+
+def compare(
+    this: MatchTable,
+    other: MatchTable,
+    crowd_index: NDArray[np.float64],
+    protocol: Protocol,
+    *,
+    draws: int = 1000,
+    seed: int = 0,
+) -> dict[str, Difference]:
+    """Paired bootstrap: both runs are scored on the same draws of images.
+
+    A permutation test that swaps the runs image by image would mix scores of two scales in one ranking, so it
+    is not used.
+
+    Raises:
+        ConfigurationError: the tables are of different images.
+    """
+    if not np.array_equal(this.image_ids, other.image_ids):
+        raise ConfigurationError(
+            f"comparison: this run has {len(this)} images, the other {len(other)}, and they are not the same "
+            "ones; evaluate both against the same annotations"
+        )
+    bounds, below, above = [], 0.0, 0.0
+    for subset, weights in _subsets(len(this), draws, seed):
+        pair = [_Scorer(table.select(subset), crowd_index[subset], protocol) for table in (this, other)]
+        even = np.full(len(subset), len(this) / len(subset))
+        centre = pair[0].numbers(even) - pair[1].numbers(even)
+        drawn = np.array([pair[0].numbers(row) - pair[1].numbers(row) for row in weights])
+        bounds.append(np.percentile(drawn, [2.5, 97.5], axis=0) - centre)
+        below, above = below + (drawn <= 0).sum(axis=0), above + (drawn >= 0).sum(axis=0)
+    scorers = [_Scorer(table, crowd_index, protocol) for table in (this, other)]
+    ones = np.ones(len(this))
+    numbers = [scorer.numbers(ones) for scorer in scorers]
+    difference = numbers[0] - numbers[1]
+    low, high = difference + np.mean(bounds, axis=0)
+    p_values = np.minimum(1.0, 2 * (np.minimum(below, above) + 1) / (draws + 1))
+    return {
+        name: Difference(
+            this=float(numbers[0][index]),
+            other=float(numbers[1][index]),
+            difference=float(difference[index]),
+            low=float(low[index]),
+            high=float(high[index]),
+            p_value=float(p_values[index]),
+        )
+        for index, name in enumerate(scorers[0].names)
+    }
+
+
+def _subsets(
+    images: int, draws: int, seed: int
+) -> Iterator[tuple[NDArray[np.int64], Iterator[NDArray[np.float64]]]]:
+    """Subsets of the positions of all images, each with its weights: rows that add up to `images`."""
+    rng = np.random.default_rng(seed)
+    subsets = 1 if images <= _SUBSET_IMAGES else _SUBSETS
+    for _ in range(subsets):
+        chosen = np.sort(rng.choice(images, min(images, _SUBSET_IMAGES), replace=False))
+        even = np.full(len(chosen), 1 / len(chosen))
+        count = -(-draws // subsets)
+        yield chosen, (rng.multinomial(images, even).astype(float) for _ in range(count))
+
+
+@dataclass
+class _Scorer:
+    """Scores one table again and again under different weights of its images."""
+
+    table: MatchTable
+    crowd_index: NDArray[np.float64]
+    protocol: Protocol
+
+    def __post_init__(self) -> None:
+        self._verdicts = list(verdicts(self.table))
+        self._everywhere = [verdict for verdict in self._verdicts if verdict.area == 0]
+        self._splits = crowd_split(self.crowd_index)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return tuple(self._metrics(np.ones(len(self.table))))
+
+    def numbers(self, weights: NDArray[np.float64]) -> NDArray[np.float64]:
+        return np.array(list(self._metrics(weights).values()))
+
+    def _metrics(self, weights: NDArray[np.float64]) -> dict[str, float]:
+        if self.protocol.name == "coco":
+            return coco_metrics(self._curves(self._verdicts, weights)).model_dump()
+        whole = self._curves(self._everywhere, weights)
+        parts = [
+            self._curves(self._everywhere, weights * (self._splits == s)) for s in range(len(CROWD_SPLITS))
+        ]
+        return crowdpose_metrics(whole, *parts).model_dump()
+
+    def _curves(self, judged: list[Verdicts], weights: NDArray[np.float64]) -> Curves:
+        return curves_of(judged, self.table, self.protocol, weights)
