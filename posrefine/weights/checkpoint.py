@@ -33,6 +33,7 @@ _DAMAGE = (
     LookupError,
     TypeError,
     AttributeError,
+    AssertionError,
     OverflowError,
     struct.error,
 )

@@ -11,19 +11,19 @@ from pathlib import Path
 from torch import nn
 
 from posrefine.errors import WeightsError
+from posrefine.inference.protocol import PROTOCOLS
 from posrefine.skeletons import SKELETONS
-from posrefine.weights.checkpoint import Checkpoint, decode_checkpoint, encode_safetensors
+from posrefine.weights.checkpoint import decode_checkpoint, encode_safetensors
 from posrefine.weights.download import fetch
-from posrefine.weights.fit import Fit, fit
+from posrefine.weights.fit import fit
 from posrefine.weights.info import WeightsInfo
 from posrefine.weights.readers.detect import read_as
 from posrefine.weights.readers.reading import Part, Reading
-from posrefine.weights.zoo import ZOO, ZooEntry, zoo_entry_of
+from posrefine.weights.zoo import ZOO, zoo_entry_of
 
 __all__ = ["load_weights", "load_weights_bytes", "save_weights"]
 
-_FORMAT_KEY = "format"
-_PROTOCOLS = ("official", "mmpose")
+_FORMAT_KEY, _FORMAT = "format", "posrefine"
 
 
 def load_weights(model: nn.Module, source: str | Path, *, strict: bool = True) -> WeightsInfo:
@@ -47,7 +47,21 @@ def load_weights_bytes(model: nn.Module, data: bytes, name: str, *, strict: bool
     entry = zoo_entry_of(checkpoint.sha256)
     mmpose_limbs = entry is not None and entry.protocol == "mmpose"
     reading = read_as(_part_of(model), checkpoint, mmpose_limbs=mmpose_limbs)
-    return _info(checkpoint, reading, fit(model, reading, name, strict=strict), entry)
+    # Only our own files are believed: other tools use the same keys for other things (`format: pt`).
+    own = checkpoint.metadata if checkpoint.metadata.get(_FORMAT_KEY) == _FORMAT else {}
+    _check_metadata(own, name)
+    result = fit(model, reading, name, strict=strict)
+    return WeightsInfo(
+        sha256=checkpoint.sha256,
+        origin=name,
+        format=own.get(_FORMAT_KEY, reading.format),
+        protocol=own.get("protocol", reading.protocol),
+        skeleton=own.get("skeleton") or _skeleton_name(reading),
+        licence=own.get("licence") or (entry.licence if entry else None),
+        not_in_file=result.not_in_file,
+        not_used=result.not_used,
+        metadata=checkpoint.metadata,
+    )
 
 
 def save_weights(model: nn.Module, path: str | Path, metadata: Mapping[str, str] | None = None) -> str:
@@ -65,8 +79,8 @@ def save_weights(model: nn.Module, path: str | Path, metadata: Mapping[str, str]
         WeightsError: a metadata value is not text, or `protocol` or `skeleton` names an unknown one.
     """
     metadata = metadata or {}
-    _check_metadata(metadata)
-    data = encode_safetensors(model.state_dict(), {**metadata, _FORMAT_KEY: "posrefine"})
+    _check_metadata(metadata, str(path))
+    data = encode_safetensors(model.state_dict(), {**metadata, _FORMAT_KEY: _FORMAT})
     _replace(Path(path), data)
     return hashlib.sha256(data).hexdigest()
 
@@ -87,21 +101,6 @@ def _read(source: str | Path) -> bytes:
         ) from error
 
 
-def _info(checkpoint: Checkpoint, reading: Reading, result: Fit, entry: ZooEntry | None) -> WeightsInfo:
-    metadata = checkpoint.metadata
-    return WeightsInfo(
-        sha256=checkpoint.sha256,
-        origin=checkpoint.name,
-        format=metadata.get(_FORMAT_KEY, reading.format),
-        protocol=metadata.get("protocol", reading.protocol),
-        skeleton=metadata.get("skeleton") or _skeleton_name(reading),
-        licence=metadata.get("licence") or (entry.licence if entry else None),
-        not_in_file=result.not_in_file,
-        not_used=result.not_used,
-        metadata=metadata,
-    )
-
-
 def _skeleton_name(reading: Reading) -> str | None:
     heatmap, first = reading.tensors.get("head_heatmap.1.weight"), reading.tensors.get("l1.weight")
     for skeleton in SKELETONS.values():
@@ -112,17 +111,17 @@ def _skeleton_name(reading: Reading) -> str | None:
     return None
 
 
-def _check_metadata(metadata: Mapping[str, str]) -> None:
+def _check_metadata(metadata: Mapping[str, str], name: str) -> None:
     for key, value in metadata.items():
         if not isinstance(value, str):
             raise WeightsError(
-                f"weights metadata {key!r}: {value!r} is a {type(value).__name__}; "
+                f"weights {name}: metadata {key!r}: {value!r} is a {type(value).__name__}; "
                 "safetensors holds text alone: pass it as a string"
             )
-    for key, known in (("protocol", _PROTOCOLS), ("skeleton", tuple(SKELETONS))):
+    for key, known in (("protocol", tuple(PROTOCOLS)), ("skeleton", tuple(SKELETONS))):
         if key in metadata and metadata[key] not in known:
             raise WeightsError(
-                f"weights metadata {key!r}: {metadata[key]!r} is unknown; wanted one of {', '.join(known)}"
+                f"weights {name}: metadata {key!r}: {metadata[key]!r} is unknown; wanted one of {', '.join(known)}"
             )
 
 

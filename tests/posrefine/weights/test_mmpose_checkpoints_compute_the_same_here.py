@@ -1,0 +1,115 @@
+"""Conversion is right if the converted network computes what mmpose's head computes on the same features."""
+
+from __future__ import annotations
+
+import io
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from support import mmpose_reference as mmpose
+
+from posrefine.build import build_model
+from posrefine.errors import WeightsError
+from posrefine.skeletons import COCO, CROWDPOSE
+from posrefine.weights import load_weights_bytes
+
+HEADS = ("head_", "offset_", "transition_heatmap", "transition_offset", "refine.")
+
+
+def mmpose_tensors(model, seed=0):
+    """A whole mmpose state dict of random tensors for a network of the model's size."""
+    backbone = {
+        f"backbone.{name}": tuple(value.shape)
+        for name, value in model.state_dict().items()
+        if not name.startswith(HEADS)
+    }
+    spec = model.variant.network
+    head = mmpose.head_shapes(
+        sum(spec.backbone.branch_channels), spec.heatmap_channels, model.skeleton.num_joints
+    )
+    features = 3 * len(model.skeleton.score_limbs) + model.skeleton.num_joints
+    rescore = {f"head.rescore_net.{name}": shape for name, shape in mmpose.rescore_shapes(features).items()}
+    return mmpose.random_tensors(backbone | head | rescore, seed)
+
+
+def as_published(tensors):
+    """The bytes of an mmpose checkpoint: state dict beside a `meta` that holds NumPy arrays."""
+    meta = {"epoch": 140, "dataset_meta": {"sigmas": np.ones(17, np.float32), "name": "coco"}}
+    stream = io.BytesIO()
+    torch.save({"meta": meta, "state_dict": tensors}, stream)
+    return stream.getvalue()
+
+
+def both_heads(model, tensors):
+    """Our heatmaps and offsets, and mmpose's heatmaps and negated displacements, on the same random images.
+
+    In double precision, so that what differs is a convention and never rounding.
+    """
+    model = model.double().eval()
+    images = torch.randn(1, 3, 64, 96, generator=torch.Generator().manual_seed(1)).double()
+    with torch.no_grad():
+        branches = model.branches(images)
+        features = torch.cat([F.interpolate(b, branches[0].shape[-2:], mode="bilinear") for b in branches], 1)
+        heatmap, displacement = mmpose.heatmaps_and_displacements(
+            {name: value.double() for name, value in tensors.items()}, features
+        )
+        return model(images), (heatmap, -displacement)
+
+
+@pytest.mark.parametrize(
+    ("variant", "skeleton"),
+    [("dekr_w32", COCO), ("dekr_w32", CROWDPOSE), ("dekr_w48", COCO)],
+    ids=["w32-coco", "w32-crowdpose", "w48-coco"],
+)
+def test_the_network_computes_what_mmposes_head_computes(variant, skeleton):
+    model = build_model(variant, skeleton=skeleton)
+    tensors = mmpose_tensors(model)
+    info = load_weights_bytes(model, as_published(tensors), "mmpose.pth")
+    ours, theirs = both_heads(model, tensors)
+    for mine, yours in zip(ours, theirs, strict=True):
+        assert yours.abs().mean() > 0.1
+        assert (mine - yours).abs().max() < 1e-6 * yours.abs().max()
+    assert (info.format, info.protocol, info.skeleton) == ("mmpose", "mmpose", skeleton.name)
+    assert all(name.endswith("regular_matrix") for name in info.not_in_file)
+    assert "head.rescore_net.l1.weight" in info.not_used
+
+
+def test_the_comparison_above_notices_each_convention_got_wrong():
+    model = build_model("dekr_w32")
+    tensors = mmpose_tensors(model)
+    load_weights_bytes(model, as_published(tensors), "mmpose.pth")
+    state = model.state_dict()
+    layers, identity = "offset_feature_layers", torch.tensor([1.0, 0.0, 0.0, 1.0])
+    spoiled = {
+        2: ("offset_final_layer.2.weight", torch.neg),
+        3: (f"{layers}.3.0.transform_matrix_conv.bias", lambda bias: bias - identity),
+        5: (f"{layers}.5.1.transform_matrix_conv.weight", lambda rows: rows[[0, 2, 1, 3]]),
+        8: (f"{layers}.8.1.translation_conv.weight", lambda rows: rows.flip(0)),
+    }
+    model.load_state_dict(state | {name: spoil(state[name]) for name, spoil in spoiled.values()})
+    ours, (_, offset) = both_heads(model, tensors)
+    difference = (ours.offset - offset).abs().amax(dim=(0, 2, 3)).view(-1, 2).amax(dim=1)
+    relative = difference / offset.abs().max()
+    assert [joint for joint in range(17) if relative[joint] > 1e-3] == list(spoiled)
+    assert relative[[joint for joint in range(17) if joint not in spoiled]].max() < 1e-6
+
+
+def test_a_crowdpose_checkpoint_is_refused_by_a_coco_network_with_the_first_tensor_named():
+    tensors = mmpose_tensors(build_model("dekr_w32", skeleton=CROWDPOSE))
+    with pytest.raises(WeightsError) as caught:
+        load_weights_bytes(build_model("dekr_w32", skeleton=COCO), as_published(tensors), "crowd.pth")
+    message = str(caught.value)
+    assert "crowd.pth" in message
+    assert "transition_offset.0.weight" in message
+    assert "[210, 480, 1, 1]" in message
+    assert "[255, 480, 1, 1]" in message
+    assert "holds 14 joints: build with skeleton=CROWDPOSE" in message
+
+
+def test_a_checkpoint_of_mmpose_before_version_1_is_refused_with_its_names_shown():
+    names = ("backbone.conv1.weight", "keypoint_head.offset_conv_layers.3.weight")
+    tensors = {name: torch.ones(1) for name in names}
+    with pytest.raises(WeightsError, match=r"no known format.*keypoint_head\.offset_conv_layers\.3\.weight"):
+        load_weights_bytes(build_model("dekr_w32"), as_published(tensors), "old.pth")
