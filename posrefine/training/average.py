@@ -27,9 +27,13 @@ class AveragedModel:
     def update(self, model: nn.Module, step: int) -> None:
         """Take in the weights after step `step` (from 0)."""
         keep = min(self.decay, (1 + step) / (10 + step))
-        mine, theirs = self.model.state_dict(), model.state_dict()
-        floating = [name for name, value in mine.items() if value.is_floating_point()]
-        averages = [mine[name] for name in floating]
-        torch._foreach_lerp_(averages, [theirs[name] for name in floating], 1 - keep)
-        for name in mine.keys() - set(floating):
-            mine[name].copy_(theirs[name])
+        pairs = list(zip(_tensors(self.model), _tensors(model), strict=True))
+        floating = [(mine, theirs) for mine, theirs in pairs if mine.is_floating_point()]
+        torch._foreach_lerp_([mine for mine, _ in floating], [theirs for _, theirs in floating], 1 - keep)
+        for mine, theirs in pairs:
+            if not mine.is_floating_point():
+                mine.copy_(theirs)
+
+
+def _tensors(model: nn.Module) -> list[torch.Tensor]:
+    return [*model.parameters(), *model.buffers()]

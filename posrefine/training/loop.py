@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from posrefine.errors import ConfigurationError, TrainingError
+from posrefine.modeling.network import PoseNetwork
 from posrefine.training.average import AveragedModel
 from posrefine.training.losses import Losses, training_losses
 from posrefine.training.recipe import TrainRecipe
@@ -49,13 +50,13 @@ class Trainer:
 
     def __init__(
         self,
-        model: nn.Module,
+        model: PoseNetwork,
         recipe: TrainRecipe,
         device: torch.device,
         wrap: Callable[[nn.Module], nn.Module] = lambda model: model,
     ) -> None:
         self.recipe, self.device, self.step = recipe, device, 0
-        self.model = model.to(device).to(memory_format=torch.channels_last).train()  # type: ignore[call-overload]
+        self.model = model.to(device).train()
         self.average = AveragedModel(self.model, recipe.ema_decay)
         self._forward = wrap(self.model)
         self._optimizer = torch.optim.AdamW(
@@ -123,8 +124,7 @@ class Trainer:
     def _losses(self, batch: Batch) -> Losses:
         recipe = self.recipe
         autocast = recipe.precision == "bfloat16"
-        images = self.model.normalise(batch.images.permute(0, 3, 1, 2))
-        images = images.contiguous(memory_format=torch.channels_last)
+        images = self.model.normalise(batch.images.permute(0, 3, 1, 2)).contiguous()
         with torch.autocast(self.device.type, torch.bfloat16, enabled=autocast):
             maps = self._forward(images)
         return training_losses(maps.heatmap, maps.offset, batch, recipe.heatmap_factor, recipe.offset_factor)

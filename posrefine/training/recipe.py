@@ -13,6 +13,9 @@ __all__ = ["TrainRecipe"]
 Schedule = Literal["steps", "cosine"]
 Precision = Literal["float32", "bfloat16"]
 
+INPUT_MULTIPLE_PX = 32
+"""The network halves its input five times."""
+
 
 @dataclass(frozen=True)
 class TrainRecipe:
@@ -30,6 +33,8 @@ class TrainRecipe:
         ema_decay: of the running average of the weights, which is what gets evaluated and published.
         precision: of the forward pass; `bfloat16` is autocast, weights and losses stay float32.
         heatmap_factor, offset_factor: weights of the two losses.
+        input_sizes_px: sides of the square views over the run, as (from this fraction of the run, side)
+            pairs; small views first (progressive resizing) teach the coarse things cheaply.
         seed: of augmentation and data order.
         steps_without_persons: a run that has met no labelled person after this many steps stops.
     """
@@ -46,6 +51,7 @@ class TrainRecipe:
     precision: Precision = "float32"
     heatmap_factor: float = 1.0
     offset_factor: float = 0.03
+    input_sizes_px: tuple[tuple[float, int], ...] = ((0.0, 512),)
     seed: int = 0
     steps_without_persons: int = 50
 
@@ -55,6 +61,19 @@ class TrainRecipe:
                 raise ConfigurationError(f"{name} is {getattr(self, name)}: give a number above 0")
         if not 0 <= self.ema_decay < 1:
             raise ConfigurationError(f"ema_decay is {self.ema_decay}: give a number from 0 to below 1")
+        starts = [start for start, _ in self.input_sizes_px]
+        if not starts or starts[0] != 0 or starts != sorted(starts):
+            raise ConfigurationError(
+                f"input_sizes_px starts at {starts}: give rising fractions, the first of them 0"
+            )
+        for _, side_px in self.input_sizes_px:
+            if side_px <= 0 or side_px % INPUT_MULTIPLE_PX:
+                raise ConfigurationError(f"input size {side_px} px: give a multiple of {INPUT_MULTIPLE_PX}")
+
+    def input_size_at(self, step: int) -> int:
+        """Side of the square views of step `step`, input px."""
+        progress = step / self.total_steps
+        return [side_px for start, side_px in self.input_sizes_px if start <= progress][-1]
 
     def learning_rate_at(self, step: int) -> float:
         """The rate of step `step` (from 0): a pure function, so a resumed run needs no schedule state."""

@@ -1,0 +1,101 @@
+"""Batches as a pure function of the step: which images, in which views, in which order.
+
+A run that stops at step s and goes on later, with any number of worker processes, sees the batches of one
+that never stopped.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from typing import Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch.utils.data import DataLoader, Dataset
+
+from posrefine.skeletons import Skeleton
+from posrefine.training.augmentation import Augmentation, apply_view
+from posrefine.training.recipe import TrainRecipe
+from posrefine.training.samples import Batch, LabelledImage
+from posrefine.training.targets import TargetSpec, make_batch
+
+__all__ = ["Source", "ViewStream", "stream_batches"]
+
+ORDER_STREAM, VIEW_STREAM = 0, 1
+"""Keep the random numbers of the data order and of the views apart."""
+
+
+class Source(Protocol):
+    """Labelled images by position; the same position always gives the same image."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, position: int) -> LabelledImage: ...
+
+
+@dataclass(frozen=True)
+class ViewStream(Dataset[Batch]):
+    """The batches of a run; item s is this process's share of step s.
+
+    Every epoch goes through the source once, in an order of its own.
+
+    Attributes:
+        source: where the images come from.
+        skeleton: of the source's keypoints.
+        recipe: gives seed, batch size and input size.
+        augmentation: gives the ranges of the views; its input size is replaced by the recipe's.
+        targets: sizes of the targets.
+        rank, world_size: this process and how many train together.
+    """
+
+    source: Source
+    skeleton: Skeleton
+    recipe: TrainRecipe
+    augmentation: Augmentation
+    targets: TargetSpec
+    rank: int = 0
+    world_size: int = 1
+
+    def __getitem__(self, step: int) -> Batch:
+        """This process's images of step `step`, augmented, with targets."""
+        augmentation = replace(self.augmentation, input_size_px=self.recipe.input_size_at(step))
+        places = range(self.rank, self.recipe.batch_size, self.world_size)
+        return make_batch([self._view(step, place, augmentation) for place in places], self.targets)
+
+    def _view(self, step: int, place: int, augmentation: Augmentation) -> LabelledImage:
+        epoch, position = divmod(step * self.recipe.batch_size + place, len(self.source))
+        order = _epoch_order(self.recipe.seed, epoch, len(self.source))
+        labelled = self.source[int(order[position])]
+        rng = np.random.default_rng([self.recipe.seed, VIEW_STREAM, step, place])
+        view = augmentation.draw(rng, *labelled.pixels.shape[:2])
+        return apply_view(labelled, view, self.skeleton)
+
+
+def stream_batches(stream: ViewStream, start_step: int, workers: int) -> Iterator[Batch]:
+    """The batches from `start_step` to the recipe's end, made by `workers` processes (0: in this one)."""
+    loader: DataLoader[Batch] = DataLoader(
+        stream,
+        batch_size=None,
+        sampler=range(start_step, stream.recipe.total_steps),
+        num_workers=workers,
+        prefetch_factor=4 if workers else None,
+        worker_init_fn=_be_humble if workers else None,
+        multiprocessing_context="forkserver" if workers else None,
+        pin_memory=torch.cuda.is_available(),
+    )
+    return iter(loader)
+
+
+@lru_cache(maxsize=2)
+def _epoch_order(seed: int, epoch: int, count: int) -> NDArray[np.int64]:
+    return np.random.default_rng([seed, ORDER_STREAM, epoch]).permutation(count)
+
+
+def _be_humble(_worker: int) -> None:
+    """One thread, and behind the training step where both want the same core."""
+    torch.set_num_threads(1)
+    os.nice(10)

@@ -1,0 +1,92 @@
+"""Rendered scenes as a source of labelled images, kept on disk once rendered."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from io import BytesIO
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from posrefine.skeletons import Skeleton
+from posrefine.synthetic.render import render_scene
+from posrefine.synthetic.scene import Scene
+from posrefine.synthetic.spec import SceneSpec
+from posrefine.training.samples import LabelledImage
+
+__all__ = ["SyntheticSource", "label_scene"]
+
+
+@dataclass(frozen=True)
+class SyntheticSource:
+    """`count` scenes of consecutive seeds, the specs taking turns.
+
+    Attributes:
+        skeleton: whose joints the labels are.
+        specs: what the scenes contain.
+        count: number of scenes.
+        first_seed: of scene 0; keep it away from the seeds of scenes that are evaluated on.
+        cache: a folder of this source alone, where scenes are kept as lossless images: rendering one takes
+            longer than learning from it.
+    """
+
+    skeleton: Skeleton
+    specs: tuple[SceneSpec, ...]
+    count: int
+    first_seed: int
+    cache: Path
+
+    def __len__(self) -> int:
+        return self.count
+
+    def __getitem__(self, position: int) -> LabelledImage:
+        path = self.cache / f"{self.first_seed + position}.npz"
+        if not path.exists():
+            spec = self.specs[position % len(self.specs)]
+            _keep(label_scene(render_scene(self.first_seed + position, spec), self.skeleton), path)
+        return _recall(path)
+
+
+def label_scene(scene: Scene, skeleton: Skeleton) -> LabelledImage:
+    """A scene as a labelled image; its persons' boxes are those of the visible segments."""
+    persons = len(scene.persons)
+    boxes = np.array([person.bbox for person in scene.persons], np.float32).reshape(persons, 4)
+    keypoints = [person.keypoints(skeleton) for person in scene.persons]
+    return LabelledImage(
+        pixels=scene.image,
+        keypoints=np.array(keypoints, np.float32).reshape(persons, skeleton.num_joints, 3),
+        areas_px2=np.array([person.area for person in scene.persons], np.float32),
+        diagonals_px=np.hypot(boxes[:, 2], boxes[:, 3]),
+        ignored=np.zeros(scene.image.shape[:2], np.bool_),
+    )
+
+
+def _keep(labelled: LabelledImage, path: Path) -> None:
+    """Write whole or not at all: several processes may render the same scene at once."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    encoded = BytesIO()
+    Image.fromarray(labelled.pixels).save(encoded, "PNG", compress_level=1)
+    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
+    with partial.open("wb") as file:
+        np.savez(
+            file,
+            image=np.frombuffer(encoded.getvalue(), np.uint8),
+            keypoints=labelled.keypoints,
+            areas_px2=labelled.areas_px2,
+            diagonals_px=labelled.diagonals_px,
+        )
+    partial.replace(path)
+
+
+def _recall(path: Path) -> LabelledImage:
+    with np.load(path, allow_pickle=False) as kept:
+        pixels = np.asarray(Image.open(BytesIO(kept["image"].tobytes())))
+        return LabelledImage(
+            pixels=pixels,
+            keypoints=kept["keypoints"],
+            areas_px2=kept["areas_px2"],
+            diagonals_px=kept["diagonals_px"],
+            ignored=np.zeros(pixels.shape[:2], np.bool_),
+        )

@@ -1,0 +1,80 @@
+"""AP of a network in training, by the same predictor and the same metrics that runs are judged by."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from posrefine.inference.poses import Poses
+from posrefine.inference.predictor import Predictor
+from posrefine.metrics import (
+    CocoMetrics,
+    CrowdPoseMetrics,
+    Detections,
+    GroundTruth,
+    GroundTruthBuilder,
+    match_images,
+    metrics_of,
+    protocol_named,
+)
+from posrefine.modeling.network import PoseNetwork
+from posrefine.skeletons import Skeleton
+
+__all__ = ["ValidationSet"]
+
+
+@dataclass(frozen=True)
+class ValidationSet:
+    """Held-out images with their annotations.
+
+    Attributes:
+        images: [H, W, 3] uint8 RGB each, in the order of `truth.image_ids`.
+        truth: the annotated persons.
+        skeleton: names the protocol.
+    """
+
+    images: Sequence[NDArray[np.uint8]]
+    truth: GroundTruth
+    skeleton: Skeleton
+
+    @staticmethod
+    def of(
+        images: Mapping[int, NDArray[np.uint8]], annotations: Mapping[str, Any], skeleton: Skeleton
+    ) -> ValidationSet:
+        """From pixels by image id, and an annotation file's content in COCO's or CrowdPose's form.
+
+        Images of the file without pixels are left out.
+        """
+        builder = GroundTruthBuilder(protocol_named(skeleton.name))
+        for category in annotations["categories"]:
+            builder.add_category(category)
+        for record in annotations["images"]:
+            if record["id"] in images:
+                builder.add_image(record)
+        for record in annotations["annotations"]:
+            if record["image_id"] in images:
+                builder.add_person(record)
+        truth, _ = builder.build()
+        return ValidationSet([images[image_id] for image_id in truth.image_ids.tolist()], truth, skeleton)
+
+    def metrics(
+        self, model: PoseNetwork, input_size_px: int, *, flip: bool = False
+    ) -> CocoMetrics | CrowdPoseMetrics:
+        """Evaluate `model` on these images, at one scale."""
+        device = next(model.parameters()).device
+        poses = Predictor(model, input_size=input_size_px, flip=flip, device=device)(self.images)
+        protocol = protocol_named(self.skeleton.name)
+        table = match_images(self.truth, _detections(self.truth.image_ids, poses), protocol)
+        return metrics_of(table, self.truth.crowd_index, protocol)
+
+
+def _detections(image_ids: NDArray[np.int64], poses: Sequence[Poses]) -> Detections:
+    return Detections(
+        image_ids=np.repeat(image_ids, [len(found) for found in poses]),
+        keypoints=np.concatenate([found.keypoints for found in poses]).astype(np.float64),
+        scores=np.concatenate([found.scores for found in poses]).astype(np.float64),
+    )
