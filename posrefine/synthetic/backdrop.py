@@ -1,4 +1,4 @@
-"""What lies behind the persons: rooms, streets, meadows, bare texture, and clutter that may look like limbs."""
+"""What lies behind the persons: rooms, streets, meadows, bare texture, clutter that may look like limbs."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ Ink = tuple[int, int, int]
 def noise_bank() -> NDArray[np.int16]:
     """[1 << 20] standard normal noise times 64, drawn once: slices of it are far cheaper than new numbers."""
     numbers = np.random.default_rng(20).standard_normal(1 << 20)
-    return np.asarray(np.clip(numbers * 64.0, -400, 400), np.int16)
+    return np.clip(numbers * 64.0, -400, 400).astype(np.int16)
 
 
 def backdrop(camera: Camera, rng: Rng) -> Bytes:
@@ -42,7 +42,7 @@ def _grain(image: Bytes, rng: Rng) -> Bytes:
     cells = int(rng.integers(4, 40))
     blotches = (128 + rng.normal(0, rng.uniform(4, 22), (cells, cells))).clip(0, 255).astype(np.uint8)
     field = np.asarray(Image.fromarray(blotches).resize((width, height), Image.Resampling.BICUBIC), np.int16)
-    return np.clip(image + (field - 128)[:, :, None], 0, 255).astype(np.uint8)
+    return np.asarray(np.clip(image + (field - 128)[:, :, None], 0, 255), np.uint8)
 
 
 def _surface_rgb(rng: Rng) -> Array:

@@ -11,7 +11,8 @@ from posrefine.synthetic.anatomy import REST_ORIGINS, Physique
 from posrefine.synthetic.body_mesh import body_mesh
 from posrefine.synthetic.kinematics import articulate
 from posrefine.synthetic.mesh import Mesh
-from posrefine.synthetic.poses import Pose, sample_pose
+from posrefine.synthetic.pose_families import sample_pose
+from posrefine.synthetic.poses import Pose
 from posrefine.synthetic.wardrobe import Outfit
 
 __all__ = ["Body"]

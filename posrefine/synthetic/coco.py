@@ -17,9 +17,9 @@ __all__ = ["coco_annotations", "image_file_name", "run_length_encoding"]
 def coco_annotations(scenes: Iterable[Scene], skeleton: Skeleton, first_image_id: int = 1) -> dict[str, Any]:
     """The annotation file of these scenes, ready for `json.dump` and `pycocotools.coco.COCO`.
 
-    For COCO: boxes and areas of the visible segment, and the segment as uncompressed run lengths. For CrowdPose:
-    its 14 joints, boxes around the whole person, `crowdIndex` in every image, and, as in the published files, no
-    areas and no segments.
+    For COCO: boxes and areas of the visible segment, and the segment as uncompressed run lengths. For
+    CrowdPose: its 14 joints, boxes around the whole person, `crowdIndex` in every image, and, as in the
+    published files, no areas and no segments.
 
     Args:
         scenes: taken one by one, so they may be rendered on the fly; image ids count up in their order.

@@ -102,7 +102,8 @@ def _touches_image(camera: Camera, pixels: Array, quads: NDArray[np.intp]) -> ND
     x, y = pixels[:, 0], pixels[:, 1]
     sides = np.stack([x < 0.0, x >= camera.width_px, y < 0.0, y >= camera.height_px])
     corners = sides[:, quads.T]
-    return ~(corners[:, 0] & corners[:, 1] & corners[:, 2] & corners[:, 3]).any(axis=0)
+    beyond = corners[:, 0] & corners[:, 1] & corners[:, 2] & corners[:, 3]
+    return np.asarray(~beyond.any(axis=0))
 
 
 def _unit(vectors: Array) -> Array:

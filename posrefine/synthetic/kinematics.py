@@ -19,8 +19,9 @@ class Skeleton3D:
     """Where the bones of one person are.
 
     Attributes:
-        transforms: [15, 3, 4]; maps a point of the body frame at rest (metres, homogeneous) that belongs to the
-            bone to the posed person: metres, x right, y up, z towards a viewer whom a person of yaw 0 faces.
+        transforms: [15, 3, 4]; maps a point of the body frame at rest (metres, homogeneous) that belongs to
+            the bone to the posed person: metres, x right, y up, z towards a viewer whom a person of yaw 0
+            faces.
     """
 
     transforms: Array
@@ -28,16 +29,17 @@ class Skeleton3D:
     def joints_m(self) -> Array:
         """[19, 3] positions of `BODY_JOINTS`."""
         bones = self.transforms[JOINT_BONES]
-        return np.einsum("jab,jb->ja", bones[:, :, :3], JOINT_POSITIONS) + bones[:, :, 3]
+        return np.asarray(np.einsum("jab,jb->ja", bones[:, :, :3], JOINT_POSITIONS) + bones[:, :, 3])
 
 
 def articulate(angles_deg: Array, root_deg: Array, scales: Array) -> Skeleton3D:
     """Pose a body.
 
     Args:
-        angles_deg: [15, 3], every bone's turn against its parent about z, x and y, applied in the order y, x, z.
-        root_deg: [3], of the whole body: yaw about the vertical (0 faces the viewer), lean forwards, tilt towards
-            its own right.
+        angles_deg: [15, 3], every bone's turn against its parent about z, x and y, applied in the order y, x,
+            z.
+        root_deg: [3], of the whole body: yaw about the vertical (0 faces the viewer), lean forwards, tilt
+            towards its own right.
         scales: [15, 3], of `Physique`.
     """
     local = _local_rotations(angles_deg)
@@ -63,7 +65,7 @@ def _affine(rotations: Array, origins: Array, scales: Array) -> Array:
 def _local_rotations(angles_deg: Array) -> Array:
     radians = np.deg2rad(angles_deg)
     about_z, about_x, about_y = (axis_rotations(radians[:, i], axis) for i, axis in enumerate((2, 0, 1)))
-    return np.matmul(np.matmul(about_z, about_x), about_y)
+    return np.asarray(about_z @ about_x @ about_y)
 
 
 def axis_rotations(radians: Array, axis: int) -> Array:

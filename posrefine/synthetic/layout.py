@@ -83,7 +83,7 @@ class _Plan:
 
 
 def arrange(rng: Rng, spec: SceneSpec) -> Arrangement:
-    """A random arrangement whose crowd index lies in the asked range, or near it (the caller may try again)."""
+    """A random arrangement with a crowd index in the asked range, or near it (the caller may try again)."""
     plan = _plan(rng, spec)
     low, high = spec.crowd_index
     target = float(rng.uniform(low, high))

@@ -127,8 +127,8 @@ class Lofter:
         """A closed surface over rings.
 
         Args:
-            rings: [n, 5]: place on the axis, half width, half depth, centre of the width, centre of the depth.
-                Width is along x; depth along z for tubes along y, along y for tubes along z.
+            rings: [n, 5]: place on the axis, half width, half depth, centre of the width, centre of the
+                depth. Width is along x; depth along z for tubes along y, along y for tubes along z.
             regions: one for every gap between rings.
             sides: quads around, in the fine mesh.
             bones: that the vertices follow.

@@ -1,7 +1,7 @@
 """Deferred shading: quads are painted as numbers, far to near, and the numbers are looked up afterwards.
 
-One pass of Pillow's polygon filler at twice the image size gives, for every sub-pixel, which quad is in front;
-colour, owner and depth are one table look-up each, and averaging 2x2 sub-pixels smooths the edges.
+One pass of Pillow's polygon filler at twice the image size gives, for every sub-pixel, which quad is in
+front; colour, owner and depth are one table look-up each, and averaging 2x2 sub-pixels smooths the edges.
 """
 
 from __future__ import annotations
@@ -71,9 +71,9 @@ class FaceBuffer:
         """[H, W, 3] the quads painted over an image of that shape."""
         packed = np.take(self.rgba, self.ids)
         height, width = packed.shape
-        layer = Image.frombuffer("RGBa", (width, height), packed.data, "raw", "RGBa", 0, 1).reduce(SUBPIXELS)
+        layer = Image.frombuffer("RGBa", (width, height), packed, "raw", "RGBa", 0, 1).reduce(SUBPIXELS)
         pixels = np.asarray(layer)
-        # "RGBa": background sub-pixels are black and clear, so the mean colour is already weighted by coverage.
+        # Premultiplied ("RGBa"): uncovered sub-pixels count as black and clear in the mean.
         uncovered = (255 - pixels[:, :, 3:]).astype(np.uint16)
         behind = (background * uncovered + 127) // 255
         return np.asarray(pixels[:, :, :3] + behind.astype(np.uint8))

@@ -60,7 +60,7 @@ def render_scene(seed: int, spec: SceneSpec) -> Scene:
 def render_scenes(
     count: int, first_seed: int, specs: Sequence[SceneSpec] = (EASY, MEDIUM, HARD)
 ) -> Iterator[Scene]:
-    """Scenes of consecutive seeds, the specs taking turns: by default spread evenly over CrowdPose's splits."""
+    """Scenes of consecutive seeds, the specs taking turns: by default even over CrowdPose's splits."""
     for index in range(count):
         yield render_scene(first_seed + index, specs[index % len(specs)])
 

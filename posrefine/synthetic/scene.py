@@ -19,8 +19,8 @@ class ScenePerson:
     """Ground truth of one person; image px everywhere.
 
     Attributes:
-        joints: [19, 3] float32, x, y and COCO's visibility of `BODY_JOINTS`: 2 visible, 1 hidden by something or
-            by the person's own body, 0 (then x = y = 0) outside the image.
+        joints: [19, 3] float32, x, y and COCO's visibility of `BODY_JOINTS`: 2 visible, 1 hidden by something
+            or by the person's own body, 0 (then x = y = 0) outside the image.
         bbox: x, y, width, height around the visible pixels, as COCO's boxes are.
         full_bbox: the same around the whole body, hidden parts included, as CrowdPose's boxes are.
         area: visible pixels, COCO's segment area.

@@ -17,15 +17,16 @@ class SceneSpec:
         width_px, height_px: size of the image.
         people: fewest and most persons, both included.
         person_height: smallest and largest standing height of an adult, in image heights. Above 1 the person
-            does not fit and is cut by the border. Low crowdedness with many people makes them smaller than this.
-        crowd_index: CrowdPose's crowd index of the scene, low <= index < high (1.0 itself counts as below 1.0).
-            Reached by moving the persons together or apart; the closest of several tries is taken.
+            does not fit and is cut by the border. Low crowdedness with many people makes them smaller than
+            this.
+        crowd_index: CrowdPose's crowd index of the scene, low <= index < high (1.0 itself counts as below
+            1.0). Reached by moving the persons together or apart; the closest of several tries is taken.
     """
 
     width_px: int = 320
     height_px: int = 320
     people: tuple[int, int] = (1, 5)
-    person_height: tuple[float, float] = (0.25, 1.4)
+    person_height: tuple[float, float] = (0.25, 1.6)
     crowd_index: tuple[float, float] = (0.0, 1.0)
 
     def __post_init__(self) -> None:

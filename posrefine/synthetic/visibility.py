@@ -13,7 +13,8 @@ __all__ = ["visibility"]
 Array = NDArray[np.float64]
 
 _FLESH_M = {
-    "nose": 0.035, "eye": 0.035, "ear": 0.035, "shoulder": 0.105, "elbow": 0.075, "wrist": 0.055, "hip": 0.165,
+    "nose": 0.035, "eye": 0.035, "ear": 0.035, "shoulder": 0.105, "elbow": 0.075, "wrist": 0.055,
+    "hip": 0.165,
     "knee": 0.095, "ankle": 0.08, "head": 0.075, "neck": 0.10,
 }  # fmt: skip
 _FLESH_PER_JOINT_M = np.array([_FLESH_M[name.split("_")[-1]] for name in BODY_JOINTS])
@@ -23,9 +24,9 @@ _NEIGHBOURS = np.stack(np.meshgrid([-1, 0, 1], [-1, 0, 1]), axis=-1).reshape(-1,
 def visibility(buffer: FaceBuffer, joints_px: Array, depths_m: Array, girths: Array) -> NDArray[np.bool_]:
     """[P, 19] whether each joint of `BODY_JOINTS` is seen.
 
-    A joint lies inside its limb: it is seen if, at or right beside it, the nearest surface is its own person's and
-    no farther in front of it than the flesh around that joint is thick. A surface farther in front is another
-    part of the body. Joints outside the image are not seen.
+    A joint lies inside its limb: it is seen if, at or right beside it, the nearest surface is its own
+    person's and no farther in front of it than the flesh around that joint is thick. A surface farther in
+    front is another part of the body. Joints outside the image are not seen.
 
     Args:
         joints_px: [P, 19, 2] image px.

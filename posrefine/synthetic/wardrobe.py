@@ -15,11 +15,17 @@ Array = NDArray[np.float64]
 Rng = np.random.Generator
 
 SKIN_TONES_RGB: Array = np.array(
-    [(246, 214, 190), (232, 190, 160), (220, 172, 134), (198, 148, 108), (168, 118, 82), (138, 92, 62), (104, 68, 48), (76, 50, 38)],
+    [
+        (246, 214, 190), (232, 190, 160), (220, 172, 134), (198, 148, 108), (168, 118, 82), (138, 92, 62),
+        (104, 68, 48), (76, 50, 38),
+    ],
     np.float64,
 )  # fmt: skip
 _HAIR_RGB: Array = np.array(
-    [(24, 20, 18), (48, 34, 26), (84, 56, 36), (128, 88, 52), (196, 158, 96), (222, 196, 140), (150, 66, 36), (170, 168, 166)],
+    [
+        (24, 20, 18), (48, 34, 26), (84, 56, 36), (128, 88, 52), (196, 158, 96), (222, 196, 140),
+        (150, 66, 36), (170, 168, 166),
+    ],
     np.float64,
 )  # fmt: skip
 
@@ -29,7 +35,8 @@ _LEGS = (Region.THIGH_TOP, Region.THIGH_LOW, Region.SHANK_TOP, Region.SHANK_LOW)
 _UPPER = (Region.TORSO, *_SLEEVES)
 _LOWER = (Region.PELVIS, *_LEGS, Region.SKIRT_TOP, Region.SKIRT_LOW)
 _OPTIONAL = (
-    Region.HAIR, Region.LONG_HAIR, Region.HAT, Region.BRIM, Region.SKIRT_TOP, Region.SKIRT_LOW, Region.BACKPACK,
+    Region.HAIR, Region.LONG_HAIR, Region.HAT, Region.BRIM, Region.SKIRT_TOP, Region.SKIRT_LOW,
+    Region.BACKPACK,
     Region.PLACKET,
 )  # fmt: skip
 
@@ -38,12 +45,14 @@ def cloth_rgb(rng: Rng) -> Array:
     """[3] a colour cloth is dyed in: greys, blues and browns more often than bright ones."""
     if rng.random() < 0.4:
         grey = rng.uniform(15, 245)
-        return np.clip(grey + rng.normal(0, 10, 3), 0, 255)
+        return np.asarray(np.clip(grey + rng.normal(0, 10, 3), 0, 255))
     if rng.random() < 0.4:
         base = np.array(
             [(40, 52, 84), (58, 78, 120), (96, 74, 52), (72, 84, 58), (120, 28, 36), (196, 182, 152)]
         )
-        return np.clip(base[rng.integers(len(base))] * rng.uniform(0.7, 1.3) + rng.normal(0, 8, 3), 0, 255)
+        return np.asarray(
+            np.clip(base[rng.integers(len(base))] * rng.uniform(0.7, 1.3) + rng.normal(0, 8, 3), 0, 255)
+        )
     return np.asarray(rng.uniform(10, 250, 3))
 
 
