@@ -24,7 +24,7 @@ from pipeline.stores.s3 import S3Store
 from pipeline.uris import is_s3, join_uri, normalise_uri
 from posrefine.errors import ObjectExists, ObjectMissing
 
-__all__ = ["ObjectInfo", "Storage", "StorageOptions"]
+__all__ = ["ObjectInfo", "Storage", "StorageOptions", "forget_clients"]
 
 logger = logging.getLogger(__name__)
 
@@ -39,6 +39,12 @@ def _store_for(uri: str, options: StorageOptions) -> Store:
         if key not in _stores:
             _stores[key] = S3Store(options) if is_s3(uri) else LocalStore(options)
         return _stores[key]
+
+
+def forget_clients() -> None:
+    """Drop this process's clients, so that the next use goes by the AWS environment as it is then."""
+    with _stores_lock:
+        _stores.clear()
 
 
 @dataclass(frozen=True)
