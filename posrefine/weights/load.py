@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -12,6 +11,7 @@ from torch import nn
 
 from posrefine.errors import WeightsError
 from posrefine.inference.protocol import PROTOCOLS
+from posrefine.modeling.score_net import ScoreNet
 from posrefine.skeletons import SKELETONS
 from posrefine.weights.checkpoint import decode_checkpoint, encode_safetensors
 from posrefine.weights.download import fetch
@@ -86,7 +86,7 @@ def save_weights(model: nn.Module, path: str | Path, metadata: Mapping[str, str]
 
 
 def _part_of(model: nn.Module) -> Part:
-    return Part.SCORE if hasattr(model, "l1") else Part.POSE
+    return Part.SCORE if isinstance(model, ScoreNet) else Part.POSE
 
 
 def _read(source: str | Path) -> bytes:
@@ -121,18 +121,17 @@ def _check_metadata(metadata: Mapping[str, str], name: str) -> None:
     for key, known in (("protocol", tuple(PROTOCOLS)), ("skeleton", tuple(SKELETONS))):
         if key in metadata and metadata[key] not in known:
             raise WeightsError(
-                f"weights {name}: metadata {key!r}: {metadata[key]!r} is unknown; wanted one of {', '.join(known)}"
+                f"weights {name}: metadata {key!r}: {metadata[key]!r} is unknown; "
+                f"wanted one of {', '.join(known)}"
             )
 
 
 def _replace(path: Path, data: bytes) -> None:
     """One rename publishes the file, so nobody ever reads half of it."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.name + ".")
+    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
     try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-        Path(temporary).replace(path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
+        temporary.write_bytes(data)
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
