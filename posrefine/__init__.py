@@ -2,5 +2,15 @@
 
 from posrefine.build import VARIANTS, build_model
 from posrefine.skeletons import COCO, CROWDPOSE, Skeleton
+from posrefine.weights import WeightsInfo, load_weights, save_weights
 
-__all__ = ["COCO", "CROWDPOSE", "VARIANTS", "Skeleton", "build_model"]
+__all__ = [
+    "COCO",
+    "CROWDPOSE",
+    "VARIANTS",
+    "Skeleton",
+    "WeightsInfo",
+    "build_model",
+    "load_weights",
+    "save_weights",
+]
