@@ -71,6 +71,8 @@ class Predictor:
         max_input_pixels: int = MAX_INPUT_PIXELS,
     ) -> None:
         _check_settings(input_size, scales, nms_threshold, protocol)
+        _check_positive("max_batch_pixels", max_batch_pixels)
+        _check_positive("max_input_pixels", max_input_pixels)
         if score_net is not None and score_net.skeleton != model.skeleton:
             raise ConfigurationError(
                 f"the score network is for the skeleton {score_net.skeleton.name}, the pose network for "
@@ -220,8 +222,7 @@ def _check_image(position: int, image: object) -> None:
 def _check_settings(
     input_size: int, scales: Sequence[float], nms_threshold: float | None, protocol: Protocol
 ) -> None:
-    if input_size < 1:
-        raise ConfigurationError(f"input_size is {input_size}, expected a positive number of pixels")
+    _check_positive("input_size", input_size)
     if 1.0 not in scales or len(set(scales)) != len(scales):
         raise ConfigurationError(f"scales are {tuple(scales)}, expected different numbers with 1 among them")
     if len(scales) > 1 and not protocol.multi_scale:
@@ -238,6 +239,11 @@ def _check_settings(
             )
     if nms_threshold is not None and not 0 <= nms_threshold <= 1:
         raise ConfigurationError(f"nms_threshold is {nms_threshold}, expected a share of the box, 0 to 1")
+
+
+def _check_positive(name: str, pixels: int | None) -> None:
+    if pixels is not None and pixels < 1:
+        raise ConfigurationError(f"{name} is {pixels}, expected a positive number of pixels")
 
 
 def _precision(name: str) -> Precision:

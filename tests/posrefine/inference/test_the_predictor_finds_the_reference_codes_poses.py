@@ -11,7 +11,10 @@ from posrefine.inference.predictor import Predictor
 from posrefine.skeletons import COCO
 
 SINGLE = [f"poses_dekr_w32_coco_single_{image:012d}" for image in (86, 165, 294, 308)]
-MULTI = [f"poses_dekr_w32_coco_multi_{image:012d}" for image in (294, 389)]
+MULTI = [
+    "poses_dekr_w32_coco_multi_000000000389",
+    pytest.param("poses_dekr_w32_coco_multi_000000000294", marks=pytest.mark.slow),
+]
 
 
 @pytest.fixture(scope="module")
