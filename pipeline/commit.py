@@ -7,7 +7,10 @@ import io
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-__all__ = ["decode_table", "encode_table"]
+__all__ = ["COMMITTED_AT", "decode_table", "encode_table"]
+
+COMMITTED_AT = b"posrefine.committed_at"
+"""Key of the time of commit, ISO 8601, in the metadata of a unit's file."""
 
 
 def encode_table(table: pa.Table, metadata: dict[bytes, bytes]) -> bytes:

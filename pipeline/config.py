@@ -5,9 +5,8 @@ from __future__ import annotations
 import difflib
 import os
 from collections.abc import Iterable, Mapping
-from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
 import yaml
@@ -21,16 +20,13 @@ from pydantic_settings import (
     YamlConfigSettingsSource,
 )
 
+from pipeline.image_gate import ExifRule
 from posrefine.errors import ConfigurationError
 
 __all__ = [
     "SETTING_GROUPS",
     "UNTRAINED",
-    "Device",
-    "ExifRule",
-    "Precision",
     "RunSettings",
-    "SkeletonName",
     "load_settings",
 ]
 
@@ -38,35 +34,6 @@ UNTRAINED = "untrained"
 _ENV_PREFIX = "POSREFINE_"
 # Not settings of a run: the test suite's own switch.
 _ENV_FOREIGN_PREFIX = "POSREFINE_TEST_"
-
-
-class ExifRule(StrEnum):
-    """What to do with a photograph's EXIF orientation."""
-
-    APPLY = "apply"
-    IGNORE = "ignore"
-
-
-class Precision(StrEnum):
-    """Number format of the network's arithmetic."""
-
-    FLOAT32 = "float32"
-    BFLOAT16 = "bfloat16"
-
-
-class Device(StrEnum):
-    """Where the network runs; `auto` is a GPU where the actor was given one."""
-
-    AUTO = "auto"
-    CPU = "cpu"
-    CUDA = "cuda"
-
-
-class SkeletonName(StrEnum):
-    """Joint convention of the network."""
-
-    COCO = "coco"
-    CROWDPOSE = "crowdpose"
 
 
 def _split_commas(value: object) -> object:
@@ -85,6 +52,10 @@ class _Places(BaseModel):
     annotations: str | None = Field(
         None, description="COCO annotation file that gives every file name its image id"
     )
+    image_column: str | None = Field(
+        None, description="Parquet input: column of encoded images; found by name"
+    )
+    key_column: str | None = Field(None, description="Parquet input: column of image keys; found by name")
     unit_images: int = Field(128, ge=1, description="images in a unit of work")
     table_units: int = Field(512, ge=1, description="units in one file of the final tables")
 
@@ -100,7 +71,7 @@ class _Network(BaseModel):
     score_weights: str | None = Field(
         None, description="weights of the rescoring network, if it is to be used"
     )
-    skeleton: SkeletonName = Field(SkeletonName.COCO, description="joint convention of the network")
+    skeleton: Literal["coco", "crowdpose"] = Field("coco", description="joint convention of the network")
 
 
 class _TestTime(BaseModel):
@@ -114,8 +85,8 @@ class _TestTime(BaseModel):
     nms_threshold: float | None = Field(
         None, gt=0, description="pose NMS threshold; the protocol's: 0.05, or 0.15 with several scales"
     )
-    precision: Precision = Field(Precision.FLOAT32, description="arithmetic of the network")
-    exif: ExifRule = Field(ExifRule.APPLY, description="EXIF orientation; COCO's own protocol ignores it")
+    precision: Literal["float32", "bfloat16"] = Field("float32", description="arithmetic of the network")
+    exif: ExifRule = Field("apply", description="EXIF orientation; COCO's own protocol ignores it")
 
 
 class _Limits(BaseModel):
@@ -125,7 +96,7 @@ class _Limits(BaseModel):
         100_000_000, ge=1, description="larger images are refused before decoding, as too_large"
     )
     max_image_bytes: int = Field(
-        100_000_000, ge=1, description="larger files are refused before fetching, as too_large"
+        64 * 2**20, ge=1, description="larger files are refused before fetching, as too_large"
     )
     max_error_rate: float = Field(
         0.01, ge=0, le=1, description="share of failed images above which the exit code is 3"
@@ -143,7 +114,9 @@ class _Limits(BaseModel):
 class _Cluster(BaseModel):
     """Cluster."""
 
-    device: Device = Field(Device.AUTO, description="where the network runs")
+    device: Literal["auto", "cpu", "cuda"] = Field(
+        "auto", description="where the network runs; auto: on a GPU where actors have one"
+    )
     actors: int | None = Field(None, ge=1, description="inference actors; as many as the cluster holds")
     num_gpus_per_actor: float | None = Field(
         None, ge=0, description="GPUs of one actor; 1 where the cluster has GPUs, else 0"

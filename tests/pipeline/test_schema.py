@@ -8,52 +8,23 @@ import numpy as np
 import pyarrow as pa
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.rows import result, some_poses
 
 from pipeline.commit import decode_table, encode_table
 from pipeline.schema import (
     IMAGES_SCHEMA,
     PERSONS_SCHEMA,
     UNIT_SCHEMA,
-    ImageResult,
     TableMetadata,
     images_table,
     persons_table,
     unit_table,
 )
-from posrefine.errors import ImageStatus
-from posrefine.inference.poses import Poses
 from posrefine.skeletons import COCO
 
 METADATA = TableMetadata(
     skeleton=COCO, model="m", weights="w.pth", weights_sha256="ab", settings="{}", code_version="1"
 )
-
-
-def some_poses(persons: int, seed: int, *, one_view: bool = False) -> Poses:
-    rng = np.random.default_rng(seed)
-    spread = rng.random((persons, 17), np.float32)
-    return Poses(
-        keypoints=rng.random((persons, 17, 2), np.float32) * 500,
-        keypoint_scores=rng.random((persons, 17), np.float32),
-        scores=rng.random(persons, np.float32),
-        spread_px=np.full_like(spread, np.nan) if one_view else spread,
-    )
-
-
-def result(index: int, poses: Poses | None) -> ImageResult:
-    failed = poses is None
-    return ImageResult(
-        image_key=f"{index}.jpg",
-        image_id=index if index % 2 else None,
-        uri=f"s3://b/{index}.jpg",
-        width=None if failed else 640,
-        height=None if failed else 480,
-        exif_orientation=1,
-        sha256=None if failed else "00ff",
-        status=ImageStatus.CORRUPT if failed else ImageStatus.OK,
-        error="no JPEG" if failed else None,
-        poses=poses,
-    )
 
 
 persons_per_image = st.lists(st.none() | st.integers(0, 4), max_size=8)

@@ -1,0 +1,185 @@
+"""Annotate images with keypoints: `python jobs/annotate.py run --input ... --output ...`; see `--help`.
+
+Exit codes: 0 complete, 1 crash, 2 bad configuration or usage, 3 complete but over the error budget, 4 output
+of a different run, 5 locked by a live run, 75 interrupted, run again. `outcome.json` says the same.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import signal
+import sys
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+# Python puts a script's own folder on its path; the packages lie beside that folder.
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from pipeline.command_line import add_settings, settings_given
+from pipeline.commit import encode_table
+from pipeline.config import load_settings
+from pipeline.outcome import ExitCode, Outcome, exit_code_of
+from pipeline.plan import plan_run
+from pipeline.replay import replay, replayed_lines
+from pipeline.run import finalize_run, run
+from pipeline.status import read_status
+from pipeline.storage import Storage
+from posrefine.errors import PosRefineError
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one subcommand and return its exit code; unexpected errors are raised."""
+    given = _parser().parse_args(arguments)
+    logging.basicConfig(format="%(message)s", level=logging.WARNING)
+    logging.getLogger("pipeline").setLevel(logging.INFO)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        return int(given.command(given))
+    except PosRefineError as error:
+        code = exit_code_of(error)
+        print(f"{type(error).__name__} (exit code {code}): {error}", file=sys.stderr)
+        return code
+    except KeyboardInterrupt:
+        code = ExitCode.INTERRUPTED
+        print(f"interrupted (exit code {code}): finished units are kept, run again", file=sys.stderr)
+        return code
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="annotate.py",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+    _add_run(commands)
+    _add_plan(commands)
+    _add_status(commands)
+    _add_finalize(commands)
+    _add_replay(commands)
+    return parser
+
+
+def _add(
+    commands: argparse._SubParsersAction[argparse.ArgumentParser],
+    name: str,
+    command: Callable[[argparse.Namespace], int],
+    arguments: str,
+    description: str,
+) -> argparse.ArgumentParser:
+    parser = commands.add_parser(
+        name,
+        usage=f"annotate.py {name} {arguments}",
+        help=description.partition(".")[0][0].lower() + description.partition(".")[0][1:],
+        description=description,
+        allow_abbrev=False,
+    )
+    parser.set_defaults(command=command)
+    return parser
+
+
+_SETTINGS_USAGE = "--input URI --output URI --model NAME --weights REF [settings]"
+_SETTINGS_NOTE = (
+    "Settings come from the command line, the environment (--unit-images is POSREFINE_UNIT_IMAGES) or the "
+    "YAML file named by --config (unit_images:), in this order of precedence."
+)
+
+
+def _add_run(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    text = "Annotate the input, or go on where an earlier run ended. " + _SETTINGS_NOTE
+    add_settings(_add(commands, "run", _run, _SETTINGS_USAGE, text))
+
+
+def _run(given: argparse.Namespace) -> int:
+    outcome = run(load_settings(settings_given(given)))
+    _report(outcome)
+    return outcome.exit_code
+
+
+def _add_plan(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    text = (
+        "Say what a run would do and cost, without doing it. Takes the settings of `run`. " + _SETTINGS_NOTE
+    )
+    parser = _add(commands, "plan", _plan, f"{_SETTINGS_USAGE} [estimate]", text)
+    estimate = parser.add_argument_group("Estimate")
+    estimate.add_argument("--images-per-second", type=float, metavar="X", help="speed of one device")
+    estimate.add_argument("--price-per-device-hour", type=float, metavar="X", help="in any currency")
+    add_settings(parser)
+
+
+def _plan(given: argparse.Namespace) -> int:
+    planned = plan_run(load_settings(settings_given(given)), Storage())
+    print("\n".join(planned.lines(given.images_per_second, given.price_per_device_hour)))
+    return ExitCode.COMPLETE
+
+
+def _add_status(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    text = "Say where a run stands, from storage alone. Works beside a live run and after a crash."
+    _add_output(_add(commands, "status", _status, "--output URI", text))
+
+
+def _status(given: argparse.Namespace) -> int:
+    print("\n".join(read_status(given.output, Storage()).lines(datetime.now(UTC))))
+    return ExitCode.COMPLETE
+
+
+def _add_finalize(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    text = "Write the tables of a run whose units are all finished. `run` does so by itself at its end."
+    _add_output(_add(commands, "finalize", _finalize, "--output URI", text))
+
+
+def _finalize(given: argparse.Namespace) -> int:
+    outcome = finalize_run(given.output, Storage())
+    _report(outcome)
+    return outcome.exit_code
+
+
+def _add_replay(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    text = "Annotate one unit of a run again in this process, without Ray, and print its rows."
+    usage = "--output URI --unit ID [--device cpu|cuda] [--save FILE]"
+    parser = _add(commands, "replay", _replay, usage, text)
+    _add_output(parser)
+    parser.add_argument("--unit", required=True, metavar="ID", help="the unit, as in the `unit` column")
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu", help="(default: cpu)")
+    parser.add_argument(
+        "--save", type=Path, metavar="FILE", help="Parquet file for the rows; none is written else"
+    )
+
+
+def _replay(given: argparse.Namespace) -> int:
+    rows = replay(given.output, given.unit, given.device, Storage())
+    print("\n".join(replayed_lines(rows)))
+    if given.save is not None:
+        given.save.write_bytes(encode_table(rows, {}))
+    return ExitCode.COMPLETE
+
+
+def _add_output(parser: argparse.ArgumentParser) -> None:
+    output = os.environ.get("POSREFINE_OUTPUT")
+    parser.add_argument(
+        "--output",
+        metavar="URI",
+        default=output,
+        required=output is None,
+        help="of the run (POSREFINE_OUTPUT)",
+    )
+
+
+def _report(outcome: Outcome) -> None:
+    print("\n".join(outcome.lines()))
+
+
+def _leave(code: int) -> None:
+    """End the process without the interpreter's shutdown, in which pyarrow's threads can abort it."""
+    logging.shutdown()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
+
+
+if __name__ == "__main__":
+    _leave(main())

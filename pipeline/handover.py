@@ -1,0 +1,158 @@
+"""What the stages hand to each other inside Ray: Arrow tables of one row per unit, with explicit schemas.
+
+Pixels travel as plain buffers, so that inference reads them in the object store itself, without a copy.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+
+from pipeline.schema import UNIT_SCHEMA, ImageResult, unit_table
+from pipeline.units import LoadedImage
+from posrefine.errors import ImageStatus
+
+__all__ = ["AnnotatedUnit", "LoadedUnit"]
+
+_IMAGE_FIELDS = [
+    pa.field("image_key", pa.string()),
+    pa.field("uri", pa.string()),
+    pa.field("status", pa.string()),
+    pa.field("error", pa.string()),
+    pa.field("width", pa.int32()),
+    pa.field("height", pa.int32()),
+    pa.field("exif_orientation", pa.int8()),
+    pa.field("sha256", pa.string()),
+    pa.field("encoded_bytes", pa.int64()),
+]
+_PIXELS = pa.field("pixels", pa.large_binary())
+_LOADED_SCHEMA = pa.schema(
+    [
+        ("unit_id", pa.string()),
+        ("attempts", pa.int64()),
+        ("load_s", pa.float64()),
+        ("images", pa.large_list(pa.struct([*_IMAGE_FIELDS, _PIXELS]))),
+    ]
+)
+_ROW = pa.struct(list(UNIT_SCHEMA))
+_ANNOTATED_SCHEMA = pa.schema(
+    [
+        ("unit_id", pa.string()),
+        ("attempts", pa.int64()),
+        ("input_bytes", pa.int64()),
+        ("load_s", pa.float64()),
+        ("infer_s", pa.float64()),
+        ("predictor_s", pa.float64()),
+        ("rows", pa.list_(_ROW)),
+    ]
+)
+
+
+@dataclass(frozen=True)
+class LoadedUnit:
+    """A unit's images on their way to inference."""
+
+    unit_id: str
+    attempts: int
+    load_s: float
+    images: Sequence[LoadedImage]
+
+    def to_table(self) -> pa.Table:
+        """One row."""
+        columns = [pa.array([getattr(i, f.name) for i in self.images], f.type) for f in _IMAGE_FIELDS]
+        pixels = [None if i.pixels is None else np.ascontiguousarray(i.pixels).data for i in self.images]
+        images = pa.StructArray.from_arrays(
+            [*columns, pa.array(pixels, pa.large_binary())], fields=[*_IMAGE_FIELDS, _PIXELS]
+        )
+        return _one_row(_LOADED_SCHEMA, [self.unit_id, self.attempts, self.load_s], images)
+
+    @staticmethod
+    def from_table(table: pa.Table) -> LoadedUnit:
+        """The unit of a table of one row; the pixels are read-only views of the table."""
+        values = {name: table[name][0].as_py() for name in ("unit_id", "attempts", "load_s")}
+        images = table["images"][0].values
+        pixels = images.field(_PIXELS.name)
+        described = [images.field(f.name).to_pylist() for f in _IMAGE_FIELDS]
+        rows = [
+            dict(zip((f.name for f in _IMAGE_FIELDS), row, strict=True))
+            for row in zip(*described, strict=True)
+        ]
+        return LoadedUnit(
+            **values, images=[_loaded_image(row, pixels[index]) for index, row in enumerate(rows)]
+        )
+
+
+def _loaded_image(row: dict[str, object], pixels: pa.LargeBinaryScalar) -> LoadedImage:
+    status = ImageStatus(str(row.pop("status")))
+    array = None
+    if pixels.is_valid:
+        array = np.frombuffer(pixels.as_buffer(), np.uint8).reshape(row["height"], row["width"], 3)  # type: ignore[call-overload]
+    return LoadedImage(status=status, pixels=array, **row)  # type: ignore[arg-type]
+
+
+@dataclass(frozen=True)
+class AnnotatedUnit:
+    """A unit's rows on their way to the commit, with what its receipt will say.
+
+    Attributes:
+        unit_id: the unit.
+        attempts: as in the receipt, and so the four numbers below.
+        input_bytes: encoded images read.
+        load_s: seconds of loading.
+        infer_s: seconds of inference.
+        predictor_s: seconds inside the predictor.
+        rows: with `UNIT_SCHEMA`.
+    """
+
+    unit_id: str
+    attempts: int
+    input_bytes: int
+    load_s: float
+    infer_s: float
+    predictor_s: float
+    rows: pa.Table
+
+    @staticmethod
+    def of(
+        loaded: LoadedUnit,
+        results: Sequence[ImageResult],
+        *,
+        attempts: int,
+        infer_s: float,
+        predictor_s: float,
+    ) -> AnnotatedUnit:
+        """The results of a loaded unit's images, in its order."""
+        return AnnotatedUnit(
+            unit_id=loaded.unit_id,
+            attempts=max(loaded.attempts, attempts),
+            input_bytes=sum(image.encoded_bytes for image in loaded.images),
+            load_s=loaded.load_s,
+            infer_s=infer_s,
+            predictor_s=predictor_s,
+            rows=unit_table(loaded.unit_id, results),
+        )
+
+    def to_table(self) -> pa.Table:
+        """One row."""
+        values = [getattr(self, field.name) for field in _ANNOTATED_SCHEMA if field.name != "rows"]
+        return _one_row(_ANNOTATED_SCHEMA, values, self.rows.combine_chunks().to_struct_array().cast(_ROW))
+
+    @staticmethod
+    def from_table(table: pa.Table) -> AnnotatedUnit:
+        """The unit of a table of one row."""
+        values = {f.name: table[f.name][0].as_py() for f in _ANNOTATED_SCHEMA if f.name != "rows"}
+        batch = pa.RecordBatch.from_struct_array(table["rows"][0].values)
+        return AnnotatedUnit(**values, rows=pa.Table.from_batches([batch]).cast(UNIT_SCHEMA))
+
+
+def _one_row(schema: pa.Schema, values: Sequence[object], last: pa.Array) -> pa.Table:
+    """A table of one row: `values`, and the whole of `last` as one list."""
+    if isinstance(last, pa.ChunkedArray):
+        last = last.combine_chunks()
+    lists = pa.LargeListArray if pa.types.is_large_list(schema[-1].type) else pa.ListArray
+    column = lists.from_arrays([0, len(last)], last, type=schema[-1].type)
+    scalars = [pa.array([value], field.type) for value, field in zip(values, schema, strict=False)]
+    return pa.Table.from_arrays([*scalars, column], schema=schema)

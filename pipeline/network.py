@@ -1,0 +1,106 @@
+"""The network of a run, loaded once in the driver, and the predictor that an actor makes of it."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from pipeline.config import RunSettings
+from pipeline.storage import Storage
+from pipeline.uris import is_s3
+from posrefine.build import VARIANTS, build_model
+from posrefine.inference.predictor import Predictor
+from posrefine.inference.protocol import OFFICIAL, PROTOCOLS
+from posrefine.modeling.network import PoseNetwork
+from posrefine.modeling.score_net import ScoreNet
+from posrefine.skeletons import SKELETONS
+from posrefine.weights import WeightsInfo, load_weights, load_weights_bytes
+
+__all__ = ["Network", "load_network", "make_predictor"]
+
+
+@dataclass(frozen=True)
+class Network:
+    """A network with its weights, on the CPU; travels to the actors through the object store, once.
+
+    Attributes:
+        model: the pose network.
+        score_net: the rescoring network, if one was named.
+        weights_sha256: of the weights file; of the tensors themselves for an untrained network.
+        score_weights_sha256: of the rescoring network's file.
+        protocol: name of the test-time protocol that the weights were trained for.
+        input_size: short side of the network's input, px.
+    """
+
+    model: PoseNetwork
+    score_net: ScoreNet | None
+    weights_sha256: str
+    score_weights_sha256: str | None
+    protocol: str
+    input_size: int
+
+
+def load_network(settings: RunSettings, storage: Storage) -> Network:
+    """Build the network and fill it.
+
+    Raises:
+        ConfigurationError: there is no such network, or the weights do not fit it.
+        StorageError: the weights cannot be read from the object store.
+    """
+    skeleton = SKELETONS[settings.skeleton]
+    # An untrained network is the same in every process, so that an interrupted demonstration resumes.
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        model = build_model(settings.model, skeleton=skeleton)
+    if settings.untrained:
+        sha256, protocol = _tensors_sha256(model), OFFICIAL.name
+    else:
+        info = _fill(model, settings.weights, storage)
+        sha256, protocol = info.sha256, info.protocol
+    score_net, score_sha256 = None, None
+    if settings.score_weights is not None:
+        score_net = ScoreNet(skeleton)
+        score_sha256 = _fill(score_net, settings.score_weights, storage).sha256
+    network = Network(
+        model=model,
+        score_net=score_net,
+        weights_sha256=sha256,
+        score_weights_sha256=score_sha256,
+        protocol=protocol,
+        input_size=settings.input_size or VARIANTS[settings.model].input_size,
+    )
+    # Settings that do not fit each other are found out here, before any actor is started.
+    make_predictor(network, settings, "cpu")
+    return network
+
+
+def make_predictor(network: Network, settings: RunSettings, device: str) -> Predictor:
+    """The predictor of these settings on `device`."""
+    return Predictor(
+        network.model,
+        input_size=network.input_size,
+        scales=settings.scales,
+        flip=settings.flip,
+        nms_threshold=settings.nms_threshold,
+        score_net=network.score_net,
+        device=device,
+        precision=settings.precision,
+        protocol=PROTOCOLS[network.protocol],
+    )
+
+
+def _fill(model: nn.Module, weights: str, storage: Storage) -> WeightsInfo:
+    if is_s3(weights):
+        return load_weights_bytes(model, storage.read_bytes(weights), weights)
+    return load_weights(model, weights)
+
+
+def _tensors_sha256(model: nn.Module) -> str:
+    digest = hashlib.sha256()
+    for name, tensor in sorted(model.state_dict().items()):
+        digest.update(name.encode())
+        digest.update(tensor.numpy().tobytes())
+    return digest.hexdigest()

@@ -1,0 +1,173 @@
+"""How a run ended: its exit code, and the same in words for `outcome.json`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from enum import IntEnum
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from pipeline.finalize import TableCounts
+from pipeline.layout import OutputTree
+from pipeline.storage import Storage
+from pipeline.telemetry import RunTally
+from posrefine.errors import ConfigurationError, FingerprintMismatch, ImageStatus, ObjectMissing, OutputLocked
+
+__all__ = ["ExitCode", "Outcome", "exit_code_of", "read_outcome"]
+
+
+class ExitCode(IntEnum):
+    """The process's exit code."""
+
+    COMPLETE = 0
+    CRASH = 1
+    BAD_CONFIGURATION = 2
+    OVER_ERROR_BUDGET = 3
+    DIFFERENT_RUN = 4
+    LOCKED = 5
+    INTERRUPTED = 75
+
+
+class Outcome(BaseModel):
+    """What `outcome.json` says.
+
+    Attributes:
+        exit_code: of the process; a Ray job flattens it to 0 or 1, so it is here too.
+        result: the code in words.
+        message: what happened, and what to do about it.
+        complete: whether the tables are there. If so, images and persons are of the whole output, else of the
+            units that this attempt committed.
+        images: images by status.
+        persons: persons in all images.
+        units_done: units committed by this and earlier attempts; None where that was not reached.
+        units_total: units of the manifest; None where it was not reached.
+        seconds: of this attempt's work on units; None where it had none, and so the speeds.
+        images_per_s: of this attempt.
+        bare_images_per_s: of one actor's bare predictor in this attempt.
+        efficiency: `images_per_s` over what all actors' bare predictors reach.
+        started_at: of this attempt.
+        finished_at: of this attempt.
+        note: there only where the poses mean nothing.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    exit_code: ExitCode
+    result: str
+    message: str
+    complete: bool
+    images: dict[str, int]
+    persons: int
+    units_done: int | None
+    units_total: int | None
+    seconds: float | None
+    images_per_s: float | None
+    bare_images_per_s: float | None
+    efficiency: float | None
+    started_at: datetime
+    finished_at: datetime
+    note: str | None
+
+    @staticmethod
+    def completed(
+        tables: TableCounts, tally: RunTally | None, *, max_error_rate: float, started_at: datetime
+    ) -> Outcome:
+        """Of a run with finished tables."""
+        over = tables.error_rate > max_error_rate
+        message = f"{tables.images - tables.ok:,} of {tables.images:,} images failed"
+        if over:
+            message += (
+                f", which is over the budget of {max_error_rate:.2%}; see `status` in tables/images for why"
+            )
+        return Outcome(
+            exit_code=ExitCode.OVER_ERROR_BUDGET if over else ExitCode.COMPLETE,
+            result="complete, but over the error budget" if over else "complete",
+            message=message,
+            complete=True,
+            images=tables.by_status,
+            persons=tables.persons,
+            units_done=tables.units,
+            units_total=tables.units,
+            started_at=started_at,
+            finished_at=datetime.now(UTC),
+            note=tables.note,
+            **_speeds(tally),
+        )
+
+    @staticmethod
+    def broken_off(
+        error: BaseException, tally: RunTally | None, *, started_at: datetime, note: str | None
+    ) -> Outcome:
+        """Of a run that ended with an exception."""
+        code = exit_code_of(error)
+        interrupted = code is ExitCode.INTERRUPTED
+        return Outcome(
+            exit_code=code,
+            result=code.name.lower().replace("_", " "),
+            message="stopped by a signal; finished units are kept, run again to go on"
+            if interrupted
+            else f"{type(error).__name__}: {error}",
+            complete=False,
+            images={} if tally is None else {status.value: count for status, count in tally.images.items()},
+            persons=0 if tally is None else tally.persons,
+            units_done=None if tally is None else tally.units_done,
+            units_total=None if tally is None else tally.units_total,
+            started_at=started_at,
+            finished_at=datetime.now(UTC),
+            note=note,
+            **_speeds(tally),
+        )
+
+    def lines(self) -> Iterator[str]:
+        """The outcome for people."""
+        if self.note is not None:
+            yield f"note      {self.note}"
+        yield f"outcome   {self.result} (exit code {self.exit_code}): {self.message}"
+        failed = {status: count for status, count in self.images.items() if status != ImageStatus.OK}
+        kinds = "".join(f", {count:,} {status}" for status, count in failed.items())
+        yield f"images    {self.images.get(ImageStatus.OK, 0):,} ok{kinds}"
+        yield f"persons   {self.persons:,}"
+        if self.images_per_s is not None:
+            yield f"speed     {self.images_per_s:,.1f} images/s over {self.seconds:,.0f} s"
+        if self.efficiency is not None:
+            yield (
+                f"          {self.efficiency:.0%} of what the bare predictors reach "
+                f"({self.bare_images_per_s:,.1f} images/s each)"
+            )
+
+    def encode(self) -> bytes:
+        """As JSON."""
+        return self.model_dump_json(indent=2).encode()
+
+
+def read_outcome(storage: Storage, tree: OutputTree) -> Outcome | None:
+    """How the last attempt at `tree` ended; None where none has ended yet, or this version cannot read it."""
+    try:
+        return Outcome.model_validate_json(storage.read_bytes(tree.outcome))
+    except (ObjectMissing, ValidationError):
+        return None
+
+
+def exit_code_of(error: BaseException) -> ExitCode:
+    """The exit code that an exception ends a run with."""
+    if isinstance(error, FingerprintMismatch):
+        return ExitCode.DIFFERENT_RUN
+    if isinstance(error, OutputLocked):
+        return ExitCode.LOCKED
+    if isinstance(error, ConfigurationError):
+        return ExitCode.BAD_CONFIGURATION
+    if isinstance(error, KeyboardInterrupt | SystemExit):
+        return ExitCode.INTERRUPTED
+    return ExitCode.CRASH
+
+
+def _speeds(tally: RunTally | None) -> dict[str, float | None]:
+    if tally is None:
+        return dict.fromkeys(("seconds", "images_per_s", "bare_images_per_s", "efficiency"))
+    return {
+        "seconds": tally.elapsed_s,
+        "images_per_s": tally.images_per_s,
+        "bare_images_per_s": tally.bare_images_per_s,
+        "efficiency": tally.efficiency,
+    }

@@ -1,0 +1,100 @@
+"""The attempt ledger: which unit, and at last which image, was being worked on when a worker died.
+
+Ray restarts actors and tasks without end, so an input that kills its process would be tried for ever. Workers
+announce every attempt to one ledger and take their name off it however they end, unless they die.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import ray
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+__all__ = ["DEATHS_BEFORE_ISOLATION", "Attempt", "AttemptLedger", "attempt", "start_ledger"]
+
+DEATHS_BEFORE_ISOLATION = 3
+# Twice, because the second death tells an image that kills from a machine that went away at the wrong moment.
+_DEATHS_BEFORE_QUARANTINE = 2
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """One go of one stage at one unit.
+
+    Attributes:
+        number: 1 for the first go.
+        isolated: whether to go image by image, announcing each one.
+        quarantined: uris of images that must not be touched again.
+    """
+
+    number: int
+    isolated: bool
+    quarantined: frozenset[str]
+
+
+@dataclass
+class _Record:
+    deaths: int = 0
+    running: bool = False
+    image: str | None = None
+    deaths_of_image: Counter[str] = field(default_factory=Counter)
+
+
+class AttemptLedger:
+    """The books of all units, in one Ray actor; a restart loses them, which only costs further attempts."""
+
+    def __init__(self) -> None:
+        self._records: dict[tuple[str, str], _Record] = {}
+
+    def begin(self, stage: str, unit_id: str) -> Attempt:
+        """Announce an attempt; one that is still announced from before died."""
+        record = self._records.setdefault((stage, unit_id), _Record())
+        if record.running:
+            record.deaths += 1
+            if record.image is not None:
+                record.deaths_of_image[record.image] += 1
+        record.running, record.image = True, None
+        killers = {
+            uri for uri, deaths in record.deaths_of_image.items() if deaths >= _DEATHS_BEFORE_QUARANTINE
+        }
+        return Attempt(record.deaths + 1, record.deaths >= DEATHS_BEFORE_ISOLATION, frozenset(killers))
+
+    def touch(self, stage: str, unit_id: str, image: str | None) -> None:
+        """Announce the image that is about to be worked on alone."""
+        self._records[stage, unit_id].image = image
+
+    def end(self, stage: str, unit_id: str) -> None:
+        """The worker lives: the attempt ended, well or with an error that was raised."""
+        record = self._records.get((stage, unit_id))
+        if record is not None:
+            record.running = False
+
+
+def start_ledger() -> Any:  # noqa: ANN401 - Ray's actor handles have no static type
+    """Start the ledger as an actor on this node, the driver's: any other may go away during the run."""
+    here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
+    actor = ray.remote(num_cpus=0, max_restarts=-1, max_task_retries=-1)(AttemptLedger)
+    return actor.options(scheduling_strategy=here).remote()
+
+
+@contextmanager
+def attempt(ledger: Any, stage: str, unit_id: str) -> Iterator[tuple[Attempt, Callable[[str | None], None]]]:  # noqa: ANN401
+    """Announce an attempt of this process for as long as the block lasts.
+
+    Yields:
+        The attempt, and the function that announces the uri of the image about to be worked on alone.
+    """
+    opened: Attempt = ray.get(ledger.begin.remote(stage, unit_id))
+
+    def touch(image: str | None) -> None:
+        ray.get(ledger.touch.remote(stage, unit_id, image))
+
+    try:
+        yield opened, touch
+    finally:
+        ray.get(ledger.end.remote(stage, unit_id))

@@ -1,0 +1,68 @@
+"""The small record that a finished unit sends to the driver."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+
+import pyarrow as pa
+
+from posrefine.errors import ImageStatus
+
+__all__ = ["Receipt"]
+
+_SCHEMA = pa.schema(
+    [
+        ("unit_id", pa.string()),
+        ("images", pa.map_(pa.string(), pa.int64())),
+        ("persons", pa.int64()),
+        ("input_bytes", pa.int64()),
+        ("output_bytes", pa.int64()),
+        ("load_s", pa.float64()),
+        ("infer_s", pa.float64()),
+        ("predictor_s", pa.float64()),
+        ("commit_s", pa.float64()),
+        ("attempts", pa.int64()),
+    ]
+)
+
+
+@dataclass(frozen=True)
+class Receipt:
+    """One committed unit.
+
+    Attributes:
+        unit_id: the unit.
+        images: how many images ended in which status.
+        persons: persons found in all images.
+        input_bytes: encoded images read.
+        output_bytes: size of the unit's file.
+        load_s: seconds of fetching and decoding.
+        infer_s: seconds in the inference actor.
+        predictor_s: the part of `infer_s` inside the bare predictor.
+        commit_s: seconds of encoding and putting.
+        attempts: times the unit was begun by its worst stage; more than 1 after workers died.
+    """
+
+    unit_id: str
+    images: dict[ImageStatus, int]
+    persons: int
+    input_bytes: int
+    output_bytes: int
+    load_s: float
+    infer_s: float
+    predictor_s: float
+    commit_s: float
+    attempts: int
+
+    def to_table(self) -> pa.Table:
+        """One row, for the way through Ray."""
+        row = asdict(self) | {"images": [(status.value, count) for status, count in self.images.items()]}
+        return pa.Table.from_pylist([row], schema=_SCHEMA)
+
+    @staticmethod
+    def from_table(table: pa.Table) -> Iterator[Receipt]:
+        """The receipts of a table's rows."""
+        for row in table.to_pylist():
+            counts = {ImageStatus(status): count for status, count in row.pop("images")}
+            yield Receipt(images=counts, **row)

@@ -1,0 +1,60 @@
+"""One unit of a run again, in this process and without Ray: for looking into what became of its images."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pyarrow as pa
+
+from pipeline.config import RunSettings
+from pipeline.drive import read_options
+from pipeline.infer import UnitAnnotator
+from pipeline.layout import OutputTree
+from pipeline.network import load_network
+from pipeline.readers import iter_unit
+from pipeline.record import Fingerprint, require_record
+from pipeline.run import open_manifest, read_image_ids
+from pipeline.schema import unit_table
+from pipeline.storage import Storage
+
+__all__ = ["replay", "replayed_lines"]
+
+
+def replay(output: str, unit_id: str, device: str, storage: Storage) -> pa.Table:
+    """The rows of one unit, made anew with the settings of its run; nothing is written.
+
+    Args:
+        output: of the run.
+        unit_id: the unit.
+        device: `cpu` or `cuda`.
+        storage: of input and output.
+
+    Returns:
+        Rows with `UNIT_SCHEMA`.
+
+    Raises:
+        ConfigurationError: no run has begun there, or it has no such unit.
+        FingerprintMismatch: the weights or the annotation file are not those of the run any more.
+    """
+    tree = OutputTree.at(output)
+    record = require_record(storage, tree)
+    unit = open_manifest(storage, tree, record).unit(unit_id)
+    settings = RunSettings(**record.settings)
+    network = load_network(settings, storage)
+    image_ids, annotations_sha256 = read_image_ids(settings, storage)
+    record.fingerprint.require_same(Fingerprint.of(settings, network, annotations_sha256), tree.root)
+    annotate = UnitAnnotator(network, settings, device, image_ids)
+    images = list(iter_unit(unit, storage, read_options(settings)))
+    return unit_table(unit.unit_id, annotate(images).results)
+
+
+def replayed_lines(rows: pa.Table) -> Iterator[str]:
+    """Rows with `UNIT_SCHEMA` for people: an image a line, its persons' scores and boxes below it."""
+    for row in rows.to_pylist():
+        size = f"{row['width']}x{row['height']}" if row["width"] is not None else "size unknown"
+        reason = f": {row['error']}" if row["error"] else ""
+        persons = f"{len(row['persons'])} persons"
+        yield f"{row['image_key']}  {size}  {row['status']}{reason}  {persons}"
+        for index, person in enumerate(row["persons"]):
+            left, top, width, height = (round(value) for value in person["bbox"])
+            yield f"  {index:2d}  score {person['score']:.3f}  {width}x{height} at {left},{top}"

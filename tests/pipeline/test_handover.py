@@ -1,0 +1,66 @@
+"""Tables between the stages: what one stage packs, the next unpacks unchanged."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from support.rows import result_of, some_poses
+
+from pipeline.handover import AnnotatedUnit, LoadedUnit
+from pipeline.schema import unit_table
+from pipeline.units import LoadedImage
+from posrefine.errors import ImageStatus
+
+SIZES = st.lists(st.none() | st.tuples(st.integers(1, 9), st.integers(1, 9)), max_size=6)
+
+
+def loaded(index: int, size: tuple[int, int] | None) -> LoadedImage:
+    if size is None:
+        return LoadedImage(f"{index}.jpg", f"/d/{index}.jpg", ImageStatus.CORRUPT, "broken")
+    height, width = size
+    pixels = np.random.default_rng(index).integers(0, 256, (height, width, 3), np.uint8)
+    return LoadedImage(
+        f"{index}.jpg", f"/d/{index}.jpg", ImageStatus.OK, None, pixels, width, height, 6, "ff", 123
+    )
+
+
+@settings(deadline=None)
+@given(sizes=SIZES)
+def test_images_of_any_sizes_come_out_of_the_table_as_they_went_in(sizes: list[tuple[int, int] | None]):
+    images = [loaded(index, size) for index, size in enumerate(sizes)]
+
+    back = LoadedUnit.from_table(LoadedUnit("u1", 2, 0.5, images).to_table())
+
+    assert (back.unit_id, back.attempts, back.load_s) == ("u1", 2, 0.5)
+    for before, after in zip(images, back.images, strict=True):
+        assert dataclasses.replace(before, pixels=None) == dataclasses.replace(after, pixels=None)
+        np.testing.assert_array_equal(before.pixels, after.pixels)
+
+
+def test_pixels_are_not_copied_on_their_way_out():
+    table = LoadedUnit("u1", 1, 0.0, [loaded(0, (4, 5))]).to_table()
+    (image,) = LoadedUnit.from_table(table).images
+    assert image.pixels is not None
+    assert not image.pixels.flags.owndata
+
+
+@settings(deadline=None)
+@given(sizes=SIZES)
+def test_rows_reach_the_commit_as_inference_wrote_them(sizes: list[tuple[int, int] | None]):
+    images = [loaded(index, size) for index, size in enumerate(sizes)]
+    results = [
+        result_of(image, None if size is None else some_poses(size[0], seed))
+        for seed, (image, size) in enumerate(zip(images, sizes, strict=True))
+    ]
+    unit = AnnotatedUnit.of(
+        LoadedUnit("u1", 1, 0.5, images), results, attempts=3, infer_s=2.0, predictor_s=1.5
+    )
+
+    back = AnnotatedUnit.from_table(unit.to_table())
+
+    assert back.attempts == 3
+    assert back.input_bytes == 123 * sum(size is not None for size in sizes)
+    assert back.rows.equals(unit_table("u1", results))
