@@ -1,75 +1,217 @@
-"""(being built) Interface of the frozen list of units."""
+"""The frozen list of units that a run works through, stored as one Parquet file.
+
+It is made once, so that a run which is resumed sees the input it began with. Units are written as listing
+yields them and read one at a time: ten million images are never in memory as objects.
+"""
 
 from __future__ import annotations
 
+import hashlib
+import json
+import tempfile
+from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
+from functools import lru_cache
+from itertools import islice
+from pathlib import Path
+from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from pipeline.object_file import open_parquet
+from pipeline.planner import IMAGE_SUFFIXES, PlanOptions, plan_units
 from pipeline.storage import Storage
-from pipeline.units import Unit
+from pipeline.units import ObjectRef, Unit, UnitKind
+from pipeline.uris import join_uri
+from posrefine.errors import ConfigurationError
 
-IMAGE_SUFFIXES = (".jpg", ".jpeg", ".jpe", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif")
+__all__ = ["IMAGE_SUFFIXES", "Manifest", "ManifestSummary", "PlanOptions", "plan_units", "write_manifest"]
 
-
-@dataclass(frozen=True)
-class PlanOptions:
-    """How the input is cut into units."""
-
-    unit_images: int = 128
-    unit_bytes: int = 32 * 2**20
-    image_suffixes: tuple[str, ...] = IMAGE_SUFFIXES
-    split_tars: bool = True
-    image_column: str | None = None
+_GROUP_UNITS = 64
+_SUMMARY = b"posrefine.manifest"
+_SCHEMA = pa.schema(
+    [
+        ("unit_id", pa.string()),
+        ("kind", pa.string()),
+        ("uri", pa.string()),
+        ("size_bytes", pa.int64()),
+        ("image_count", pa.int64()),
+        ("etag", pa.string()),
+        ("shard_size_bytes", pa.int64()),
+        ("start_byte", pa.int64()),
+        ("end_byte", pa.int64()),
+        ("row_groups", pa.list_(pa.int32())),
+        ("keys", pa.list_(pa.string())),
+        ("sizes_bytes", pa.list_(pa.int64())),
+        ("etags", pa.list_(pa.string())),
+    ]
+)
 
 
 @dataclass(frozen=True)
 class ManifestSummary:
-    """What planning found."""
+    """What planning found.
+
+    Attributes:
+        digest: SHA-256 over all units; the same input gives the same digest.
+        units: number of units.
+        images: images known without reading (objects, Parquet rows); those in tars are not among them.
+        size_bytes: encoded bytes of all units, about.
+        tars: tars among the input.
+        parquet_files: Parquet files among the input.
+        skipped: objects that are no input, by suffix.
+    """
 
     digest: str
     units: int
     images: int
-    """Images known without reading (objects and Parquet rows); those of tars are not among them."""
     size_bytes: int
     tars: int = 0
     parquet_files: int = 0
     skipped: dict[str, int] = field(default_factory=dict)
-    """Objects that are no input, counted by suffix."""
 
 
 @dataclass(frozen=True)
 class Manifest:
-    """A stored manifest; units are read from it a few at a time. Picklable."""
+    """A stored manifest. Cheap to pickle; units are read from storage when asked for."""
 
     uri: str
+    etag: str
+    size_bytes: int
     summary: ManifestSummary
     storage: Storage
 
     @staticmethod
     def open(uri: str, storage: Storage) -> Manifest:
-        """Read the footer of a stored manifest."""
-        raise NotImplementedError
+        """The manifest stored at `uri`; `ObjectMissing` if there is none, `ConfigurationError` if it is
+        none."""
+        info = storage.head(uri)
+        metadata = _footer(storage, info.uri, info.size_bytes, info.etag).metadata or {}
+        if _SUMMARY not in metadata:
+            raise ConfigurationError(f"{uri}: is a Parquet file but no manifest; check the output's address")
+        summary = ManifestSummary(**json.loads(metadata[_SUMMARY]))
+        return Manifest(info.uri, info.etag, info.size_bytes, summary, storage)
 
     def units(self) -> Iterator[Unit]:
         """Every unit, in order, in bounded memory."""
-        raise NotImplementedError
+        file = self._file()
+        for group in range(file.num_row_groups):
+            yield from map(_to_unit, _rows(file, group))
 
     def unit_ids(self) -> list[str]:
         """The ids of all units, in order."""
-        raise NotImplementedError
+        table = self._file().read(columns=["unit_id"], use_threads=False)
+        ids: list[str] = table.column("unit_id").to_pylist()
+        return ids
 
     def unit(self, unit_id: str) -> Unit:
-        """One unit by its id; ConfigurationError where there is none."""
-        raise NotImplementedError
+        """The unit of that id; `ConfigurationError` if there is none."""
+        number = int(unit_id[1:]) if unit_id[1:].isdecimal() else self.summary.units
+        if number < self.summary.units:
+            rows = _rows(self._file(), number // _GROUP_UNITS)
+            unit = _to_unit(rows[number % _GROUP_UNITS])
+            if unit.unit_id == unit_id:
+                return unit
+        raise ConfigurationError(
+            f"{self.uri}: no unit '{unit_id}'; there are {self.summary.units}, named u00000000 and so on"
+        )
 
-
-def plan_units(input_uri: str, storage: Storage, options: PlanOptions = PlanOptions()) -> Iterator[Unit]:
-    """The units of an input, in order."""
-    raise NotImplementedError
+    def _file(self) -> pq.ParquetFile:
+        footer = _footer(self.storage, self.uri, self.size_bytes, self.etag)
+        return open_parquet(self.storage, self.uri, self.size_bytes, self.etag, footer)
 
 
 def write_manifest(
-    input_uri: str, uri: str, storage: Storage, options: PlanOptions = PlanOptions()
+    input_uri: str,
+    uri: str,
+    storage: Storage,
+    options: PlanOptions = PlanOptions(),  # noqa: B008 - frozen
 ) -> Manifest:
-    """Plan the input and store the manifest at `uri` by one create-only put (ObjectExists if there is one)."""
-    raise NotImplementedError
+    """Plan the input and store the manifest at `uri` by one put.
+
+    Raises `ConfigurationError` for an input without anything to read.
+    """
+    skipped: Counter[str] = Counter()
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "manifest.parquet")
+        _write(path, plan_units(input_uri, storage, options, skipped), skipped)
+        storage.put(uri, path.read_bytes())
+    return Manifest.open(uri, storage)
+
+
+def _write(path: Path, units: Iterator[Unit], skipped: Counter[str]) -> None:
+    """Write the units as they come, and the summary into the footer."""
+    tally = _Tally()
+    with pq.ParquetWriter(path, _SCHEMA, compression="zstd") as writer:
+        while rows := [tally.add(unit) for unit in islice(units, _GROUP_UNITS)]:
+            writer.write_table(pa.Table.from_pylist(rows, schema=_SCHEMA))
+        summary = tally.summary(dict(sorted(skipped.items())))
+        writer.add_key_value_metadata({_SUMMARY: json.dumps(asdict(summary)).encode()})
+
+
+class _Tally:
+    """Sums over units as they are written."""
+
+    def __init__(self) -> None:
+        self._digest = hashlib.sha256()
+        self._units = self._images = self._size_bytes = 0
+        self._shards: Counter[UnitKind] = Counter()
+        self._last_uri = ""
+
+    def add(self, unit: Unit) -> dict[str, Any]:
+        """Count the unit; its row."""
+        row = _to_row(unit)
+        self._digest.update(json.dumps(row, sort_keys=True, separators=(",", ":")).encode() + b"\n")
+        self._units += 1
+        self._images += unit.image_count or 0
+        self._size_bytes += unit.size_bytes
+        if unit.kind is not UnitKind.OBJECTS and unit.uri != self._last_uri:
+            self._shards[unit.kind] += 1
+            self._last_uri = unit.uri
+        return row
+
+    def summary(self, skipped: dict[str, int]) -> ManifestSummary:
+        """The sums."""
+        return ManifestSummary(
+            digest=self._digest.hexdigest(),
+            units=self._units,
+            images=self._images,
+            size_bytes=self._size_bytes,
+            tars=self._shards[UnitKind.TAR],
+            parquet_files=self._shards[UnitKind.PARQUET],
+            skipped=skipped,
+        )
+
+
+@lru_cache(maxsize=4)
+def _footer(storage: Storage, uri: str, size_bytes: int, etag: str) -> pq.FileMetaData:
+    """The footer of a stored manifest; kept, because a worker asks for one unit after another."""
+    return open_parquet(storage, uri, size_bytes, etag).metadata
+
+
+def _rows(file: pq.ParquetFile, group: int) -> list[dict[str, Any]]:
+    rows: list[dict[str, Any]] = file.read_row_group(group, use_threads=False).to_pylist()
+    return rows
+
+
+def _to_row(unit: Unit) -> dict[str, Any]:
+    row = {name: getattr(unit, name) for name in _SCHEMA.names if hasattr(unit, name)}
+    return row | {
+        "kind": unit.kind.value,
+        "row_groups": list(unit.row_groups),
+        "keys": [entry.key for entry in unit.objects],
+        "sizes_bytes": [entry.size_bytes for entry in unit.objects],
+        "etags": [entry.etag for entry in unit.objects],
+    }
+
+
+def _to_unit(row: dict[str, Any]) -> Unit:
+    keys, sizes_bytes, etags = row.pop("keys"), row.pop("sizes_bytes"), row.pop("etags")
+    objects = tuple(
+        ObjectRef(join_uri(row["uri"], key), key, size_bytes, etag)
+        for key, size_bytes, etag in zip(keys, sizes_bytes, etags, strict=True)
+    )
+    known = {"kind": UnitKind(row["kind"]), "row_groups": tuple(row["row_groups"]), "objects": objects}
+    return Unit(**(row | known))

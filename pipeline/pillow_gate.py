@@ -19,7 +19,7 @@ _FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF")
 _TIFF_ORIENTATION = 274
 _NO_8_BIT_MEANING = {"I", "F", "LAB", "HSV"}
 
-# The gate has its own limit; Pillow's warns at one size, raises at another, and tells neither width nor height.
+# The gate has a limit of its own; Pillow's warns at one size, raises at another, and tells neither side.
 Image.MAX_IMAGE_PIXELS = None
 
 

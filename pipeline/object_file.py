@@ -1,0 +1,57 @@
+"""A stored object as a file that pyarrow can read, by ranged reads."""
+
+from __future__ import annotations
+
+import io
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from pipeline.storage import Storage
+from posrefine.errors import ShardError
+
+__all__ = ["ObjectFile", "open_parquet"]
+
+
+class ObjectFile(io.RawIOBase):
+    """Read-only and seekable; each read is one ranged read of the object whose etag is pinned."""
+
+    def __init__(self, storage: Storage, uri: str, size_bytes: int, etag: str | None) -> None:
+        super().__init__()
+        self._storage, self._uri, self._size_bytes, self._etag = storage, uri, size_bytes, etag
+        self._position = 0
+
+    def readable(self) -> bool:
+        """Always."""
+        return True
+
+    def seekable(self) -> bool:
+        """Always."""
+        return True
+
+    def tell(self) -> int:
+        """The position of the next read."""
+        return self._position
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        """Move the position of the next read."""
+        base = {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: self._size_bytes}[whence]
+        self._position = base + offset
+        return self._position
+
+    def read(self, size: int | None = -1) -> bytes:
+        """The next bytes; fewer than `size` only at the end."""
+        end = self._size_bytes if size is None or size < 0 else min(self._size_bytes, self._position + size)
+        data = self._storage.read_range(self._uri, self._position, end, self._etag)
+        self._position += len(data)
+        return data
+
+
+def open_parquet(
+    storage: Storage, uri: str, size_bytes: int, etag: str | None, metadata: pq.FileMetaData | None = None
+) -> pq.ParquetFile:
+    """Open a stored Parquet file; `ShardError` for one whose footer cannot be read."""
+    try:
+        return pq.ParquetFile(ObjectFile(storage, uri, size_bytes, etag), metadata=metadata, pre_buffer=False)
+    except pa.ArrowException as error:
+        raise ShardError(f"{uri}: is no readable Parquet file: {error}; upload or write it again") from error
