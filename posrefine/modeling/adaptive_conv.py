@@ -86,16 +86,20 @@ def adaptive_convolution(x: Tensor, affine: Tensor, weight: Tensor) -> Tensor:
 
 
 def _sampling_grid(affine: Tensor) -> Tensor:
-    """[N, 6, H, W] in cells to the [N, 9H, W, 2] of `grid_sample`: x, y; -1 and 1 at the outer edges."""
+    """[N, 6, H, W] in cells to the [N, 9H, W, 2] of `grid_sample`: x, y; -1 and 1 at the outer edges.
+
+    A tap is its row's part plus its column's part, so only one sum is as large as the grid.
+    """
     count, _, height, columns = affine.shape
-    rows_r, columns_r = regular_matrix(affine).view(2, 1, TAPS, 1, 1)
-    y = torch.arange(height, dtype=affine.dtype, device=affine.device).view(1, 1, height, 1)
-    x = torch.arange(columns, dtype=affine.dtype, device=affine.device).view(1, 1, 1, columns)
+    steps = torch.arange(-1, 2, dtype=affine.dtype, device=affine.device).view(3, 1, 1)
+    y = torch.arange(1, 2 * height, 2, dtype=affine.dtype, device=affine.device).view(1, height, 1)
+    x = torch.arange(1, 2 * columns, 2, dtype=affine.dtype, device=affine.device).view(1, 1, columns)
     a_yy, a_yx, a_xy, a_xx, t_y, t_x = affine.unsqueeze(2).unbind(1)
-    tap_y = a_yy * rows_r + a_yx * columns_r + (t_y + y)
-    tap_x = a_xy * rows_r + a_xx * columns_r + (t_x + x)
-    grid = torch.stack([(2 * tap_x + 1) / columns - 1, (2 * tap_y + 1) / height - 1], dim=-1)
-    return grid.view(count, TAPS * height, columns, 2)
+    rows_y = ((a_yy * steps + t_y) * 2 + y) / height - 1
+    rows_x = ((a_xy * steps + t_x) * 2 + x) / columns - 1
+    rows = torch.stack([rows_x, rows_y], dim=-1)
+    across = torch.stack([a_xx * steps * (2 / columns), a_yx * steps * (2 / height)], dim=-1)
+    return (rows.unsqueeze(2) + across.unsqueeze(1)).view(count, TAPS * height, columns, 2)
 
 
 def regular_matrix(like: Tensor) -> Tensor:
