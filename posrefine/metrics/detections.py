@@ -25,11 +25,11 @@ class DetectionsBuilder:
 
     Attributes:
         num_joints: K of the annotations.
-        category_id: entries of other categories are left out; None accepts all.
+        category_id: of persons; entries of other categories are left out.
     """
 
     num_joints: int
-    category_id: int | None = 1
+    category_id: int = 1
     _pending: list[Record] = field(default_factory=list)
     _chunks: list[Detections] = field(default_factory=list)
     _log: FindingLog = field(default_factory=FindingLog)
@@ -41,7 +41,7 @@ class DetectionsBuilder:
                 raise ConfigurationError(
                     f"predictions: an entry of a COCO results list has no {name!r}: {record}"
                 )
-        if self.category_id is not None and record["category_id"] != self.category_id:
+        if record["category_id"] != self.category_id:
             self._log.add("predictions_of_other_categories", f"category {record['category_id']}")
         elif len(record["keypoints"]) != 3 * self.num_joints:
             self._log.add("predictions_wrong_joint_count", f"{len(record['keypoints'])} numbers")

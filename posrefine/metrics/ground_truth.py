@@ -84,16 +84,17 @@ class GroundTruthBuilder:
         if len(self._pending) == _ROWS_PER_CHUNK:
             self._flush()
 
-    def build(self) -> tuple[GroundTruth, list[Finding]]:
-        """The ground truth of the person category and what the checks found."""
+    def build(self) -> tuple[GroundTruth, int, list[Finding]]:
+        """The ground truth of the person category, the id of that category, and what the checks found."""
         self._flush()
+        category = person_category(self._categories, self.protocol)
         rows = _Rows.joined(self._chunks)
         self._chunks.clear()
         image_ids = np.array(sorted(self._images), np.int64)
-        order = np.flatnonzero(self._counts(rows, image_ids))
+        order = np.flatnonzero(self._counts(rows, image_ids, category))
         order = order[np.argsort(rows.image[order], kind="stable")]
         truth = self._truth(rows.take(order), image_ids)
-        return truth, self._log.findings() + check_ground_truth(truth, self.protocol)
+        return truth, category, self._log.findings() + check_ground_truth(truth, self.protocol)
 
     def _flush(self) -> None:
         records, self._pending = self._pending, []
@@ -111,11 +112,10 @@ class GroundTruthBuilder:
         )
         self._chunks.append(rows)
 
-    def _counts(self, rows: _Rows, image_ids: NDArray[np.int64]) -> NDArray[np.bool_]:
+    def _counts(self, rows: _Rows, image_ids: NDArray[np.int64], category: int) -> NDArray[np.bool_]:
         """Which annotations are scored: those of listed images and of the person category."""
-        category = person_category(self._categories, self.protocol)
         known = np.isin(rows.image, image_ids)
-        person = np.isin(rows.category, rows.category if category is None else [category])
+        person = rows.category == category
         for annotation in rows.ids[~known]:
             self._log.add("annotations_of_unknown_images", annotation)
         for annotation in rows.ids[known & ~person]:
@@ -148,15 +148,15 @@ class GroundTruthBuilder:
         )
 
 
-def person_category(categories: Sequence[Record], protocol: Protocol) -> int | None:
-    """Id of the category whose persons are scored; None if the file lists no category at all.
+def person_category(categories: Sequence[Record], protocol: Protocol) -> int:
+    """Id of the category whose persons are scored; 1, as in COCO, if the file lists no category at all.
 
     Raises:
         ConfigurationError: several categories and none called `person`, or one with other joints than the
             protocol's.
     """
     if not categories:
-        return None
+        return 1
     persons = [record for record in categories if record.get("name") == "person"] or list(categories)
     if len(persons) > 1:
         found = [record.get("name") for record in persons]

@@ -27,7 +27,7 @@ _SUBSETS = 5
 
 
 class Interval(BaseModel):
-    """Bounds of a 95% bootstrap interval."""
+    """Bounds of a 95% bootstrap interval; both -1 where there is nothing to be found."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -74,15 +74,14 @@ def bootstrap_intervals(
         draws: resampled sets of images, over all subsets.
         seed: of the draws; equal seeds give equal intervals.
     """
-    deviations: list[NDArray[np.float64]] = []
+    deviations = []
     for subset, weights in _subsets(len(table), draws, seed):
         scorer = _Scorer(table.select(subset), crowd_index[subset], protocol)
-        centre = scorer.numbers(np.full(len(subset), len(table) / len(subset)))
         drawn = np.array([scorer.numbers(row) for row in weights])
-        deviations.append(np.percentile(drawn, [2.5, 97.5], axis=0) - centre)
+        deviations.append(_bounds(drawn - scorer.numbers(_even(subset, len(table)))))
     whole = _Scorer(table, crowd_index, protocol)
     numbers = whole.numbers(np.ones(len(table)))
-    low, high = numbers + np.mean(deviations, axis=0)
+    low, high = np.nan_to_num(numbers + _mean(deviations), nan=-1.0)
     return {
         name: Interval(low=float(low[index]), high=float(high[index]))
         for index, name in enumerate(whole.names)
@@ -111,31 +110,51 @@ def compare(
             f"comparison: this run has {len(this)} images, the other {len(other)}, and they are not the same "
             "ones; evaluate both against the same annotations"
         )
-    bounds, below, above = [], 0.0, 0.0
+    deviations, below, above = [], 1.0, 1.0
     for subset, weights in _subsets(len(this), draws, seed):
         pair = [_Scorer(table.select(subset), crowd_index[subset], protocol) for table in (this, other)]
-        even = np.full(len(subset), len(this) / len(subset))
-        centre = pair[0].numbers(even) - pair[1].numbers(even)
+        even = _even(subset, len(this))
         drawn = np.array([pair[0].numbers(row) - pair[1].numbers(row) for row in weights])
-        bounds.append(np.percentile(drawn, [2.5, 97.5], axis=0) - centre)
+        deviations.append(_bounds(drawn - (pair[0].numbers(even) - pair[1].numbers(even))))
         below, above = below + (drawn <= 0).sum(axis=0), above + (drawn >= 0).sum(axis=0)
     scorers = [_Scorer(table, crowd_index, protocol) for table in (this, other)]
-    ones = np.ones(len(this))
-    numbers = [scorer.numbers(ones) for scorer in scorers]
-    difference = numbers[0] - numbers[1]
-    low, high = difference + np.mean(bounds, axis=0)
-    p_values = np.minimum(1.0, 2 * (np.minimum(below, above) + 1) / (draws + 1))
+    numbers = [scorer.numbers(np.ones(len(this))) for scorer in scorers]
+    low, high = np.nan_to_num(numbers[0] - numbers[1] + _mean(deviations))
+    p_values = np.minimum(1.0, 2 * np.minimum(below, above) / (draws + 1))
+    ours, theirs = (np.nan_to_num(row, nan=-1.0) for row in numbers)
     return {
         name: Difference(
-            this=float(numbers[0][index]),
-            other=float(numbers[1][index]),
-            difference=float(difference[index]),
+            this=float(ours[index]),
+            other=float(theirs[index]),
+            difference=float(ours[index] - theirs[index]),
             low=float(low[index]),
             high=float(high[index]),
             p_value=float(p_values[index]),
         )
         for index, name in enumerate(scorers[0].names)
     }
+
+
+def _even(subset: NDArray[np.int64], images: int) -> NDArray[np.float64]:
+    """Equal weights of the images of a subset that stands for all `images`."""
+    return np.full(len(subset), images / len(subset))
+
+
+def _bounds(deviations: NDArray[np.float64]) -> NDArray[np.float64]:
+    """[2, M] middle 95% of the deviations [draws, M], leaving out draws without a number; NaN if none has one."""
+    bounds = np.full((2, deviations.shape[1]), np.nan)
+    for index, column in enumerate(deviations.T):
+        if np.isfinite(column).any():
+            bounds[:, index] = np.nanpercentile(column, [2.5, 97.5])
+    return bounds
+
+
+def _mean(bounds: list[NDArray[np.float64]]) -> NDArray[np.float64]:
+    """[2, M] mean over the subsets that have a number; NaN if none has one."""
+    stacked = np.array(bounds)
+    known = np.isfinite(stacked)
+    total = np.where(known, stacked, 0.0).sum(axis=0)
+    return np.where(known.any(axis=0), total / np.maximum(known.sum(axis=0), 1), np.nan)
 
 
 def _subsets(
@@ -169,7 +188,9 @@ class _Scorer:
         return tuple(self._metrics(np.ones(len(self.table))))
 
     def numbers(self, weights: NDArray[np.float64]) -> NDArray[np.float64]:
-        return np.array(list(self._metrics(weights).values()))
+        """[M] the protocol's numbers, NaN where there is nothing to be found."""
+        values = np.array(list(self._metrics(weights).values()))
+        return np.where(values == -1, np.nan, values)
 
     def _metrics(self, weights: NDArray[np.float64]) -> dict[str, float]:
         if self.protocol.name == "coco":

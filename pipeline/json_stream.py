@@ -1,0 +1,142 @@
+"""Reads big JSON files of records piece by piece: memory holds one piece and one record, not the file."""
+
+from __future__ import annotations
+
+import codecs
+import json
+from collections.abc import Iterator
+from typing import Any
+
+from pipeline.storage import Storage
+from posrefine.errors import ConfigurationError
+
+__all__ = ["iter_records"]
+
+_PIECE_BYTES = 8 * 1024 * 1024
+_BLANK = " \t\n\r"
+
+
+def iter_records(storage: Storage, uri: str) -> Iterator[tuple[str, Any]]:
+    """The elements of a JSON array, or those of every array of a JSON object, in the order of the file.
+
+    Yields:
+        (key, element), the key being that of the array in the object, or "" where the file is one array.
+        Values of the object that are no arrays come whole, as (key, value).
+
+    Raises:
+        ConfigurationError: the file is no JSON, is cut off, or is neither an array nor an object.
+        StorageError: it cannot be read.
+    """
+    text = _Text(storage, uri)
+    opening = text.next_sign()
+    if opening == "[":
+        yield from _elements(text, "")
+    elif opening == "{":
+        yield from _members(text)
+    else:
+        raise text.error("neither a JSON array nor an object")
+    if text.next_sign() != "":
+        raise text.error("something follows the end of the JSON value")
+
+
+def _members(text: _Text) -> Iterator[tuple[str, Any]]:
+    if text.take_if("}"):
+        return
+    while True:
+        key = text.value()
+        text.expect(":")
+        if text.take_if("["):
+            yield from _elements(text, key)
+        else:
+            yield key, text.value()
+        if text.take_if("}"):
+            return
+        text.expect(",")
+
+
+def _elements(text: _Text, key: str) -> Iterator[tuple[str, Any]]:
+    if text.take_if("]"):
+        return
+    while True:
+        yield key, text.value()
+        if text.take_if("]"):
+            return
+        text.expect(",")
+
+
+class _Text:
+    """The file as text with a position; more of it is fetched when what is there does not suffice."""
+
+    def __init__(self, storage: Storage, uri: str) -> None:
+        self._storage, self._uri = storage, uri
+        info = storage.head(uri)
+        self._size_bytes, self._etag = info.size_bytes, info.etag
+        self._fetched_bytes = 0
+        self._decode = codecs.getincrementaldecoder("utf-8-sig")().decode
+        self._scan = json.JSONDecoder().raw_decode
+        self._buffer, self._position = "", 0
+
+    def value(self) -> Any:  # noqa: ANN401
+        """The JSON value that begins here."""
+        self._skip_blanks()
+        while True:
+            try:
+                value, end = self._scan(self._buffer, self._position)
+            except json.JSONDecodeError as error:
+                if not self._fetch():
+                    raise self.error(str(error)) from error
+                continue
+            # A number that ends with the piece may go on in the next.
+            if end == len(self._buffer) and self._fetch():
+                continue
+            self._position = end
+            return value
+
+    def next_sign(self) -> str:
+        """Take the next character that is not blank; empty at the end of the file."""
+        self._skip_blanks()
+        sign = self._buffer[self._position : self._position + 1]
+        self._position += len(sign)
+        return sign
+
+    def take_if(self, sign: str) -> bool:
+        """Take the next character if it is this one."""
+        self._skip_blanks()
+        if self._buffer.startswith(sign, self._position):
+            self._position += 1
+            return True
+        return False
+
+    def expect(self, sign: str) -> None:
+        """Take the next character, which must be this one."""
+        if not self.take_if(sign):
+            found = self._buffer[self._position : self._position + 1] or "the end of the file"
+            raise self.error(f"expected {sign!r}, found {found!r}")
+
+    def error(self, what: str) -> ConfigurationError:
+        """An error that says where in the file it is."""
+        behind = len(self._buffer) - self._position
+        return ConfigurationError(
+            f"{self._uri}: no JSON file of records near byte {max(0, self._fetched_bytes - behind)}: {what}"
+        )
+
+    def _skip_blanks(self) -> None:
+        while True:
+            while self._position < len(self._buffer) and self._buffer[self._position] in _BLANK:
+                self._position += 1
+            if self._position < len(self._buffer) or not self._fetch():
+                return
+
+    def _fetch(self) -> bool:
+        """Append the next piece; False at the end of the file."""
+        if self._fetched_bytes >= self._size_bytes:
+            return False
+        end = min(self._size_bytes, self._fetched_bytes + _PIECE_BYTES)
+        data = self._storage.read_range(self._uri, self._fetched_bytes, end, self._etag)
+        self._fetched_bytes = end
+        try:
+            piece = self._decode(data, final=end == self._size_bytes)
+        except UnicodeDecodeError as error:
+            raise self.error("not UTF-8 text") from error
+        self._buffer, self._position = self._buffer[self._position :] + piece, 0
+        return True
