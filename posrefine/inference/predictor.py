@@ -20,7 +20,7 @@ from posrefine.inference.resize import MAX_INPUT_PIXELS, ResizePlan, plan_resize
 from posrefine.inference.runner import NetworkRunner, Precision, available_device
 from posrefine.inference.views import merge_views, mirrored_images
 from posrefine.inference.warp import warp
-from posrefine.modeling.network import PoseNetwork
+from posrefine.modeling.network import PoseMaps, PoseNetwork
 from posrefine.modeling.score_net import ScoreNet
 from posrefine.skeletons import Skeleton
 
@@ -158,10 +158,18 @@ class Predictor:
         maps = []
         for scale, pixels in zip(self.scales, inputs, strict=True):
             views = torch.cat([pixels, mirrored_images(pixels, self.protocol)]) if self.flip else pixels
-            heatmap, offset = self._runner(views)
+            heatmap, offset = self._run(views)
             maps.append(merge_views(scale, heatmap, offset, self.skeleton, self.protocol, flip=self.flip))
         to_image = np.array([plans[index].input_to_image[plan.base] for index in batch], np.float32)
         return self._decoder(maps, plan.input_hw[plan.base], to_device(to_image, self.device))
+
+    def _run(self, views: Tensor) -> PoseMaps:
+        """The network on all views, one by one where a single image is more than the memory is meant for."""
+        at_once = max(1, self._max_batch_pixels // views[0, 0].numel())
+        if at_once >= len(views):
+            return self._runner(views)
+        parts = [self._runner(part) for part in torch.split(views, at_once)]
+        return PoseMaps(*(torch.cat(tensors) for tensors in zip(*parts, strict=True)))
 
     def _inputs(
         self, batch: list[int], images: Sequence[NDArray[np.uint8]], plans: Sequence[ResizePlan]
