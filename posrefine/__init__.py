@@ -1,5 +1,6 @@
 """2D multi-person pose estimation: networks, weights, inference, metrics and training, in Torch and NumPy."""
 
+from posrefine import errors
 from posrefine.build import VARIANTS, build_model
 from posrefine.inference.poses import Poses
 from posrefine.inference.predictor import Predictor
@@ -15,6 +16,7 @@ __all__ = [
     "Skeleton",
     "WeightsInfo",
     "build_model",
+    "errors",
     "load_weights",
     "save_weights",
 ]

@@ -47,7 +47,7 @@ class NetworkSpec:
 
     backbone: HRNetSpec
     refine: RefineSpec
-    heatmap_channels: int = 32
+    heatmap_channels: int
     offset_channels: int = 15
     adaptive_blocks: int = 2
 
