@@ -1,0 +1,107 @@
+"""One image by its uri, as a run's row names it: for pictures of a few images out of many."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from pipeline.image_gate import ExifRule, ImageLimits, decode_image
+from pipeline.object_file import open_parquet
+from pipeline.parquet_columns import find_image_column
+from pipeline.storage import Storage
+from pipeline.tar import iter_members
+from posrefine.errors import ObjectChanged, ObjectMissing, ShardError
+
+__all__ = ["ImageReader"]
+
+_IN_SHARD = re.compile(r"(?P<shard>.+\.(?:tar|parquet))#(?P<place>\d+)", re.IGNORECASE | re.DOTALL)
+"""Of images that lie in a shard: the offset of the member's header in a tar, the row of a Parquet file."""
+
+
+@dataclass(frozen=True)
+class ImageReader:
+    """Reads images by the uris of a run's rows, under the run's rules.
+
+    Attributes:
+        storage: where they lie.
+        exif: whether pixels are turned upright.
+        limits: what is refused.
+        image_column: of Parquet files; None finds it by its usual names.
+    """
+
+    storage: Storage
+    exif: ExifRule = "apply"
+    limits: ImageLimits = field(default_factory=ImageLimits)
+    image_column: str | None = None
+
+    def pixels(self, uri: str) -> NDArray[np.uint8]:
+        """[H, W, 3] uint8 RGB.
+
+        Raises:
+            ImageError: the bytes are no usable image.
+            ObjectMissing: there is nothing at the uri.
+            ObjectChanged, ShardError: the shard is not what it was.
+            StorageError: the store could not be reached.
+        """
+        return decode_image(self.encoded(uri), limits=self.limits, exif=self.exif).pixels
+
+    def encoded(self, uri: str) -> bytes:
+        """The bytes of the image's file; errors as of `pixels`, without ImageError."""
+        in_shard = _IN_SHARD.fullmatch(uri)
+        if in_shard is None:
+            return self.storage.read_bytes(uri)
+        shard, place = in_shard["shard"], int(in_shard["place"])
+        if shard.lower().endswith(".tar"):
+            return self._from_tar(shard, place)
+        return self._from_parquet(shard, place)
+
+    def _from_tar(self, uri: str, header_byte: int) -> bytes:
+        info = self.storage.head(uri)
+        source = _Ranges(self.storage, uri, info.size_bytes, info.etag)
+        if header_byte >= info.size_bytes:
+            raise ObjectChanged(f"{uri}: has {info.size_bytes} bytes, the image was at byte {header_byte}")
+        # Only the first is taken: what comes after it is proof for those who read a whole range.
+        member = next(iter_members(source, header_byte, header_byte + 1), None)
+        if member is None or member.header_byte != header_byte or member.kind != "file" or member.is_cut:
+            raise ObjectChanged(f"{uri}: no image begins at byte {header_byte} any more")
+        return source.read(member.data_byte, member.data_bytes)
+
+    def _from_parquet(self, uri: str, row: int) -> bytes:
+        info = self.storage.head(uri)
+        file = open_parquet(self.storage, uri, info.size_bytes, info.etag)
+        column = find_image_column(file.schema_arrow, self.image_column, uri)
+        for group in range(file.metadata.num_row_groups):
+            rows = file.metadata.row_group(group).num_rows
+            if row < rows:
+                try:
+                    cell = file.read_row_group(group, [column], use_threads=False)[column][row].as_py()
+                except (pa.ArrowException, OSError) as error:
+                    raise ShardError(f"{uri}: row group {group} cannot be read: {error}") from error
+                return _bytes_of(cell, f"{uri}#{row}")
+            row -= rows
+        raise ObjectChanged(f"{uri}: has {file.metadata.num_rows} rows, the image was beyond them")
+
+
+def _bytes_of(cell: dict[str, bytes | None] | bytes | None, uri: str) -> bytes:
+    data = cell.get("bytes") if isinstance(cell, dict) else cell
+    if data is None:
+        raise ObjectMissing(f"{uri}: the row holds no image bytes")
+    return data
+
+
+@dataclass
+class _Ranges:
+    """An object as the tar reader wants it, one ranged read a call."""
+
+    storage: Storage
+    uri: str
+    size_bytes: int
+    etag: str
+
+    def read(self, position: int, length: int) -> bytes:
+        end = min(position + length, self.size_bytes)
+        return self.storage.read_range(self.uri, position, end, self.etag) if position < end else b""
