@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+import io
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from pipeline.commit import decode_table
 from pipeline.layout import OutputTree
 from pipeline.ordered_map import map_in_order
-from pipeline.schema import IMAGES_SCHEMA, PERSONS_SCHEMA, UNIT_SCHEMA, ImageResult
+from pipeline.schema import PERSONS_SCHEMA, UNIT_SCHEMA, ImageResult
 from pipeline.storage import Storage
 from posrefine.errors import ConfigurationError, ImageStatus, ShardError
 from posrefine.inference.poses import Poses
@@ -23,52 +25,53 @@ from posrefine.skeletons import SKELETONS, Skeleton
 
 __all__ = ["RunFile", "RunRows", "TableFile", "UnitFile", "open_run_rows"]
 
-_READ_AHEAD = 4
-_UNIT_IMAGES, _TABLE_IMAGES = 128, 65_536
-"""About how many images one file holds; decides how many files a sample needs."""
+_PERSONS_PER_BATCH = 8_192
 
 
 @dataclass(frozen=True)
 class UnitFile:
     """The file of one finished unit."""
 
+    images: ClassVar[int] = 128
+    """That it holds, about."""
+    read_ahead: ClassVar[int] = 8
+
     uri: str
 
-    def read(self, storage: Storage, joints: int) -> Iterator[ImageResult]:
-        """Its images, in order; `joints` is the number of joints of a person."""
-        rows = decode_table(storage.read_bytes(self.uri), UNIT_SCHEMA.names)
-        lists = rows["persons"].combine_chunks()
-        lists = pa.concat_arrays(lists.chunks) if isinstance(lists, pa.ChunkedArray) else lists
+    def fetch(self, storage: Storage) -> tuple[bytes, ...]:
+        """Its bytes."""
+        return (storage.read_bytes(self.uri),)
+
+    def decode(self, data: tuple[bytes, ...], joints: int) -> Iterator[ImageResult]:
+        """Its images, in order, from its bytes; `joints` is the number of joints of a person."""
+        rows = decode_table(data[0], UNIT_SCHEMA.names)
+        lists = _whole(rows["persons"])
         counts = np.asarray(pc.list_value_length(lists), np.int64)
         return _results(rows, _poses(lists.flatten(), joints), counts)
-
-    def columns(self, storage: Storage, names: Sequence[str]) -> pa.Table:
-        """Some columns of its images."""
-        return decode_table(storage.read_bytes(self.uri), list(names))
 
 
 @dataclass(frozen=True)
 class TableFile:
     """A file of `tables/images` and the one of `tables/persons` that belongs to it."""
 
+    images: ClassVar[int] = 65_536
+    read_ahead: ClassVar[int] = 1
+
     uri: str
     persons_uri: str
 
-    def read(self, storage: Storage, joints: int) -> Iterator[ImageResult]:
-        """Their images, in order; `joints` is the number of joints of a person."""
-        images = decode_table(storage.read_bytes(self.uri), IMAGES_SCHEMA.names)
-        persons = decode_table(storage.read_bytes(self.persons_uri), PERSONS_SCHEMA.names).combine_chunks()
-        counts = np.asarray(images["person_count"], np.int64)
-        if counts.sum() != persons.num_rows:
-            raise ShardError(
-                f"{self.persons_uri}: {persons.num_rows} persons, but {self.uri} counts {counts.sum()}; "
-                "finalize the run again"
-            )
-        return _results(images, _poses(_structs(persons), joints), counts)
+    def fetch(self, storage: Storage) -> tuple[bytes, ...]:
+        """Their bytes."""
+        return storage.read_bytes(self.uri), storage.read_bytes(self.persons_uri)
 
-    def columns(self, storage: Storage, names: Sequence[str]) -> pa.Table:
-        """Some columns of its images."""
-        return decode_table(storage.read_bytes(self.uri), list(names))
+    def decode(self, data: tuple[bytes, ...], joints: int) -> Iterator[ImageResult]:
+        """Their images, in order, from their bytes; some thousand persons are decoded at a time."""
+        persons = _People(data[1], joints)
+        for batch in pq.ParquetFile(io.BytesIO(data[0])).iter_batches(1024, use_threads=False):
+            images = pa.Table.from_batches([batch])
+            counts = np.asarray(images["person_count"], np.int64)
+            yield from _results(images, persons.take(int(counts.sum()), self), counts)
+        persons.require_end(self)
 
 
 RunFile = UnitFile | TableFile
@@ -101,19 +104,27 @@ class RunRows:
     files: tuple[RunFile, ...]
 
     def images(self, storage: Storage) -> Iterator[ImageResult]:
-        """Every image once, in order; a few files are in memory at a time."""
-        joints = self.skeleton.num_joints
-        for results in map_in_order(lambda file: file.read(storage, joints), self.files, _READ_AHEAD):
-            yield from results
+        """Every image once, in order, in bounded memory: a few files are held at a time, as their bytes.
+
+        Raises:
+            ShardError: images and persons of the tables do not belong together.
+            StorageError: a file cannot be read.
+        """
+        fetched = map_in_order(lambda file: file.fetch(storage), self.files, self.files[0].read_ahead)
+        for file, data in zip(self.files, fetched, strict=True):
+            yield from file.decode(data, self.skeleton.num_joints)
 
     def columns(self, storage: Storage, names: Sequence[str]) -> Iterator[pa.Table]:
         """Some columns of all images, file by file."""
-        yield from map_in_order(lambda file: file.columns(storage, names), self.files, _READ_AHEAD)
+        fetched = map_in_order(
+            lambda file: storage.read_bytes(file.uri), self.files, self.files[0].read_ahead
+        )
+        for data in fetched:
+            yield decode_table(data, list(names))
 
     def sample(self, images: int) -> RunRows:
         """The run with about `images` images at least, in whole files spread evenly over all."""
-        per_file = _UNIT_IMAGES if isinstance(self.files[0], UnitFile) else _TABLE_IMAGES
-        wanted = max(1, images // per_file)
+        wanted = max(1, images // self.files[0].images)
         if wanted >= len(self.files):
             return self
         chosen = np.linspace(0, len(self.files) - 1, wanted).round().astype(int)
@@ -121,21 +132,23 @@ class RunRows:
 
 
 def open_run_rows(uri: str, storage: Storage) -> RunRows:
-    """Find a run's files; unit files go first, because they are whole also in the middle of a run.
+    """Find a run's files: its tables if they are finished, else its unit files, whole at any moment.
+
+    Tables whose `_SUCCESS.json` was not copied with them are taken where nothing else is there.
 
     Raises:
         ConfigurationError: there are none, or they were not written by a run.
         StorageError: they cannot be listed or read.
     """
     tree = OutputTree.at(uri)
-    units = [UnitFile(found.uri) for found in storage.list(tree.units) if found.uri.endswith(".parquet")]
-    files: tuple[RunFile, ...] = tuple(units) or tuple(_table_files(storage, tree))
+    files: tuple[RunFile, ...] = () if storage.exists(tree.success) else tuple(_unit_files(storage, tree))
+    files = files or tuple(_table_files(storage, tree)) or tuple(_unit_files(storage, tree))
     if not files:
         raise ConfigurationError(
             f"{tree.root}: no units/*.parquet or tables/images/*.parquet below it; name the output of a run "
             "with at least one finished unit"
         )
-    about = files[0].columns(storage, ["image_key"]).schema.metadata or {}
+    about = decode_table(storage.read_bytes(files[0].uri), ["image_key"]).schema.metadata or {}
     values = {
         key.decode().removeprefix("posrefine."): value.decode()
         for key, value in about.items()
@@ -160,6 +173,12 @@ def open_run_rows(uri: str, storage: Storage) -> RunRows:
     )
 
 
+def _unit_files(storage: Storage, tree: OutputTree) -> Iterator[UnitFile]:
+    for found in storage.list(tree.units):
+        if found.uri.endswith(".parquet"):
+            yield UnitFile(found.uri)
+
+
 def _table_files(storage: Storage, tree: OutputTree) -> Iterator[TableFile]:
     folder = tree.table("images", 0).rpartition("/")[0]
     for found in storage.list(folder):
@@ -168,9 +187,48 @@ def _table_files(storage: Storage, tree: OutputTree) -> Iterator[TableFile]:
             yield TableFile(found.uri, f"{head}/persons/{tail}")
 
 
-def _structs(table: pa.Table) -> pa.StructArray:
-    rows = table.to_struct_array()
-    return pa.concat_arrays(rows.chunks) if isinstance(rows, pa.ChunkedArray) and rows.num_chunks else rows
+class _People:
+    """The persons of a table, taken from its front."""
+
+    def __init__(self, data: bytes, joints: int) -> None:
+        file = pq.ParquetFile(io.BytesIO(data))
+        self._batches = file.iter_batches(_PERSONS_PER_BATCH, columns=_PERSON_COLUMNS, use_threads=False)
+        self._joints = joints
+        self._waiting = pa.Table.from_batches(
+            [], pa.schema([PERSONS_SCHEMA.field(n) for n in _PERSON_COLUMNS])
+        )
+
+    def take(self, count: int, file: TableFile) -> Poses:
+        """The next `count` persons."""
+        while self._waiting.num_rows < count:
+            batch = next(self._batches, None)
+            if batch is None:
+                raise _apart(file)
+            self._waiting = pa.concat_tables([self._waiting, _without_metadata(batch)])
+        taken, self._waiting = self._waiting.slice(0, count), self._waiting.slice(count)
+        return _poses(_whole(taken.to_struct_array()), self._joints)
+
+    def require_end(self, file: TableFile) -> None:
+        """Raise ShardError where persons are left."""
+        if self._waiting.num_rows or next(self._batches, None) is not None:
+            raise _apart(file)
+
+
+def _without_metadata(batch: pa.RecordBatch) -> pa.Table:
+    return pa.Table.from_batches([batch]).replace_schema_metadata(None)
+
+
+def _apart(file: TableFile) -> ShardError:
+    return ShardError(
+        f"{file.persons_uri}: does not hold as many persons as {file.uri} counts; finalize the run again"
+    )
+
+
+def _whole(column: pa.ChunkedArray | pa.Array) -> pa.Array:
+    """A column in one piece."""
+    if not isinstance(column, pa.ChunkedArray):
+        return column
+    return pa.concat_arrays(column.chunks) if column.num_chunks else pa.array([], column.type)
 
 
 def _results(
@@ -186,6 +244,7 @@ def _results(
         yield ImageResult(**values, poses=_part(everyone, part) if status is ImageStatus.OK else None)
 
 
+_PERSON_COLUMNS = ["score", "keypoints", "keypoint_scores", "spread_px"]
 _IMAGE_COLUMNS = (
     "image_key", "image_id", "uri", "width", "height", "exif_orientation", "sha256", "status", "error",
 )  # fmt: skip

@@ -11,7 +11,7 @@ from PIL import Image, ImageDraw
 from posrefine.inference.poses import Poses
 from posrefine.skeletons import Skeleton
 
-__all__ = ["draw_poses"]
+__all__ = ["draw_annotated", "draw_poses", "draw_spread"]
 
 _Colour = tuple[int, int, int]
 
@@ -20,6 +20,8 @@ _LEFT: _Colour = (255, 140, 0)
 _RIGHT: _Colour = (0, 170, 255)
 _MIDDLE: _Colour = (120, 220, 70)
 _OUTLINE: _Colour = (20, 20, 20)
+_ANNOTATED: _Colour = (255, 255, 255)
+_SPREAD: _Colour = (255, 0, 160)
 
 
 def draw_poses(
@@ -57,6 +59,58 @@ def draw_poses(
         if poses.scores[person] >= min_score:
             shown = poses.keypoint_scores[person] >= min_keypoint_score
             _draw_person(pen, poses.keypoints[person], shown, skeleton)
+    return np.asarray(canvas)
+
+
+def draw_annotated(
+    pixels: NDArray[np.uint8],
+    keypoints: NDArray[np.floating],
+    labelled: NDArray[np.bool_],
+    skeleton: Skeleton,
+) -> NDArray[np.uint8]:
+    """Draw annotated persons as thin white skeletons, to lie under the poses that are compared with them.
+
+    Args:
+        pixels: [H, W, 3] uint8 RGB, not changed.
+        keypoints: [P, K, 2], image px.
+        labelled: [P, K] bool; other joints are left out.
+        skeleton: gives the limbs.
+
+    Returns:
+        [H, W, 3] uint8 RGB.
+    """
+    canvas = Image.fromarray(pixels)
+    pen = ImageDraw.Draw(canvas)
+    for person, shown in zip(keypoints, labelled, strict=True):
+        points = [(float(x), float(y)) for x, y in person]
+        limbs = [(a, b) for a, b in skeleton.limbs if shown[a] and shown[b]]
+        for colour, width_px in ((_OUTLINE, 4), (_ANNOTATED, 2)):
+            for a, b in limbs:
+                pen.line([points[a], points[b]], fill=colour, width=width_px)
+        for index, point in enumerate(points):
+            if shown[index]:
+                pen.circle(point, radius=3, fill=_ANNOTATED, outline=_OUTLINE)
+    return np.asarray(canvas)
+
+
+def draw_spread(pixels: NDArray[np.uint8], poses: Poses, *, min_score: float = 0.0) -> NDArray[np.uint8]:
+    """Draw a ring around every joint whose radius is the disagreement of the test-time views there.
+
+    Args:
+        pixels: [H, W, 3] uint8 RGB, not changed.
+        poses: keypoints and spread in image px of the same frame; joints without a spread get no ring.
+        min_score: persons below this score are left out.
+
+    Returns:
+        [H, W, 3] uint8 RGB.
+    """
+    canvas = Image.fromarray(pixels)
+    pen = ImageDraw.Draw(canvas)
+    for person in np.flatnonzero(poses.scores >= min_score):
+        for point, radius_px in zip(poses.keypoints[person], poses.spread_px[person], strict=True):
+            if np.isfinite(radius_px):
+                x, y = map(float, point)
+                pen.circle((x, y), radius=max(2.0, float(radius_px)), outline=_SPREAD, width=2)
     return np.asarray(canvas)
 
 

@@ -13,7 +13,7 @@ from support.runs import UNTRAINED, metadata_of, write_run
 from pipeline.run_rows import open_run_rows
 from pipeline.schema import ImageResult
 from pipeline.storage import Storage
-from posrefine.errors import ConfigurationError, ImageStatus
+from posrefine.errors import ConfigurationError, ImageStatus, ShardError
 from posrefine.inference.poses import Poses
 
 UNITS = (
@@ -42,6 +42,33 @@ def test_units_and_tables_give_every_image_as_it_was_committed(tmp_path: Path, a
     assert len(found) == len(wanted)
     for one, other in zip(found, wanted, strict=True):
         assert_same(one, other)
+
+
+def test_a_table_of_many_persons_is_cut_at_the_right_places(tmp_path: Path):
+    unit = [result(number, some_poses(number % 13, number)) for number in range(3000)]
+    rows = open_run_rows(write_run(tmp_path, [unit], as_tables=True), Storage())
+    for one, other in zip(rows.images(Storage()), unit, strict=True):
+        assert_same(one, other)
+
+
+def test_finished_tables_are_read_instead_of_the_many_unit_files(tmp_path: Path):
+    write_run(tmp_path, UNITS)
+    assert len(open_run_rows(str(tmp_path), Storage()).files) == 3
+    write_run(tmp_path, [[image for unit in UNITS for image in unit]], as_tables=True)
+    assert len(open_run_rows(str(tmp_path), Storage()).files) == 3, "the tables are not finished yet"
+    (tmp_path / "tables" / "_SUCCESS.json").write_text("{}")
+    rows = open_run_rows(str(tmp_path), Storage())
+    assert len(rows.files) == 1
+    assert len(list(rows.images(Storage()))) == 6
+
+
+def test_persons_that_do_not_belong_to_the_images_are_noticed(tmp_path: Path):
+    output = write_run(tmp_path, UNITS, as_tables=True)
+    persons = tmp_path / "tables" / "persons"
+    (persons / "part-00000.parquet").replace(persons / "part-00001.parquet")
+    (persons / "part-00002.parquet").rename(persons / "part-00000.parquet")
+    with pytest.raises(ShardError, match="finalize the run again"):
+        list(open_run_rows(output, Storage()).images(Storage()))
 
 
 def test_what_the_files_say_about_themselves_is_there(tmp_path: Path):

@@ -1,9 +1,11 @@
 """Drawing skeletons over a photograph."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
-from posrefine.drawing import draw_poses
+from posrefine.drawing import draw_annotated, draw_poses, draw_spread
 from posrefine.inference.poses import Poses
 from posrefine.skeletons import COCO, CROWDPOSE
 
@@ -42,3 +44,28 @@ def test_no_persons_give_the_same_picture():
 def test_another_skeleton_is_refused_with_both_joint_counts():
     with pytest.raises(ValueError, match=r"17 joints.*crowdpose.*14"):
         draw_poses(np.zeros((9, 9, 3), np.uint8), one_person(), CROWDPOSE)
+
+
+def test_annotated_persons_are_white_and_joints_without_a_label_are_left_out():
+    grey = np.full((200, 200, 3), 127, np.uint8)
+    keypoints = one_person().keypoints
+    labelled = np.ones((1, 17), bool)
+    drawn = draw_annotated(grey, keypoints, labelled, COCO)
+    nose_x, nose_y = keypoints[0, 0].astype(int)
+    assert tuple(drawn[nose_y, nose_x]) == (255, 255, 255)
+    assert (draw_annotated(grey, keypoints, ~labelled, COCO) == grey).all()
+
+
+def test_rings_are_as_large_as_the_disagreement_and_absent_where_it_is_unknown():
+    grey = np.full((400, 400, 3), 127, np.uint8)
+    person = one_person()
+    assert (draw_spread(grey, person) == grey).all()
+    spread = np.full((1, 17), np.nan, np.float32)
+    spread[0, 0] = 30.0
+    ringed = draw_spread(grey, replace(person, spread_px=spread))
+    ys, xs = np.nonzero((ringed != grey).any(axis=2))
+    centre = person.keypoints[0, 0]
+    distance = np.hypot(xs - centre[0], ys - centre[1])
+    assert 27 < distance.min()
+    assert distance.max() < 33
+    assert (draw_spread(grey, replace(person, spread_px=spread), min_score=0.95) == grey).all()
