@@ -23,7 +23,7 @@ _ADULT_M = 1.72
 _ROW_M = 0.42  # depth between two persons, so that their bodies do not pass through each other
 _SHOULDER_SPACE = 0.4  # room one standing person takes sideways, in standing heights
 _FINE_MESH_PX = 190  # standing height from which the coarse mesh shows its corners
-_OUTLINE_STEP = 5  # every fifth vertex is enough to tell a body's box while searching
+_OUTLINE_STEP = 11  # every eleventh vertex is enough to tell a body's box while searching
 _CROWDPOSE_JOINTS = [BODY_JOINTS.index(name) for name in CROWDPOSE.joints]
 
 

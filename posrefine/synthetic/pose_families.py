@@ -209,25 +209,22 @@ POSE_FAMILIES: dict[str, tuple[float, Callable[[Rng], Pose]]] = {
 
 _FAMILY_EDGES = np.cumsum([share for share, _ in POSE_FAMILIES.values()])
 
+_WOBBLE_DEG = dict.fromkeys(JOINT_LIMITS_DEG, 4.0) | {
+    "head_twist": 22.0, "head_flex": 10.0, "head_bend": 10.0,
+    "spine_flex": 6.0, "spine_bend": 6.0, "spine_twist": 6.0,
+    "left_wrist_flex": 18.0, "right_wrist_flex": 18.0,
+}  # fmt: skip
+"""Standard deviation by which every angle strays from its family's."""
+
 
 def sample_pose(rng: Rng) -> Pose:
     """A random pose of a random family, every angle inside its limits."""
     index = int(np.searchsorted(_FAMILY_EDGES, rng.random() * _FAMILY_EDGES[-1], side="right"))
     pose = list(POSE_FAMILIES.values())[index][1](rng)
-    wobble = _wobble(rng)
+    wobble = dict(zip(_WOBBLE_DEG, rng.normal(0.0, list(_WOBBLE_DEG.values())).tolist(), strict=True))
     angles = {
-        name: float(np.clip(angle + wobble[name], *JOINT_LIMITS_DEG[name]))
-        for name, angle in pose.angles_deg.items()
+        name: min(max(pose.angles_deg[name] + wobble[name], low), high)
+        for name, (low, high) in JOINT_LIMITS_DEG.items()
     }
     tilt = pose.tilt_deg + float(rng.normal(0.0, 3.0))
     return Pose(pose.family, angles, pose.lean_deg + float(rng.normal(0.0, 3.0)), tilt, pose.lift_m)
-
-
-def _wobble(rng: Rng) -> dict[str, float]:
-    spread = np.full(len(JOINT_LIMITS_DEG), 4.0)
-    for position, name in enumerate(JOINT_LIMITS_DEG):
-        if name.startswith("head"):
-            spread[position] = 22.0 if name == "head_twist" else 10.0
-        elif name.startswith("spine") or name.endswith("wrist_flex"):
-            spread[position] = 6.0 if name.startswith("spine") else 18.0
-    return dict(zip(JOINT_LIMITS_DEG, rng.normal(0.0, spread).tolist(), strict=True))

@@ -63,9 +63,14 @@ class FaceBuffer:
     owners: NDArray[np.uint8]
     depth_m: Array
 
+    @property
+    def pixel_ids(self) -> NDArray[np.int32]:
+        """[H, W] int32: the quad that stands for a whole pixel, one of its sub-pixels."""
+        return self.ids[1::SUBPIXELS, 1::SUBPIXELS]
+
     def instance_map(self) -> NDArray[np.uint8]:
-        """[H, W] 0 where no person is in front, 1.. for the persons: one sub-pixel of every pixel."""
-        return np.take(self.owners, self.ids[1::SUBPIXELS, 1::SUBPIXELS])
+        """[H, W] 0 where no person is in front, 1.. for the persons."""
+        return np.take(self.owners, self.pixel_ids)
 
     def over(self, background: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """[H, W, 3] the quads painted over an image of that shape."""
