@@ -12,8 +12,8 @@ from posrefine.inference.protocol import Protocol
 __all__ = ["MAX_INPUT_PIXELS", "ResizePlan", "plan_resize"]
 
 MAX_INPUT_PIXELS = 2**23
-"""Default limit of one network input: about 11 GB for dekr_w32 in float32, which takes 1.3 kB for each pixel. At
-input size 512 it lets a panorama be 32 times as long as it is high, at scale 2 still 8 times."""
+"""Default limit of one network input: about 11 GB for dekr_w32 in float32, which takes 1.3 kB for each pixel.
+At input size 512 it lets a panorama be 32 times as long as it is high, at scale 2 still 8 times."""
 
 
 @dataclass(frozen=True)

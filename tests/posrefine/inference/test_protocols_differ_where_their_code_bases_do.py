@@ -151,6 +151,8 @@ def test_centres_of_other_scales_are_brought_to_scale_ones_highest_and_weighed_l
     persons = Decoder(skeleton, OFFICIAL, 0.15)(maps, (64, 64), IDENTITY)
     expected = [0.6, 0.6 * weight, 0.3 * weight]
     np.testing.assert_allclose(persons.scores[persons.found], expected, rtol=1e-6)
+    # Offsets are zero, so each pose lies where its own scale has the centre.
+    assert persons.keypoints[persons.found][:, 0].tolist() == [[8, 8], [48, 48], [8, 56]]
 
 
 def test_equal_centres_come_in_the_order_of_their_cells():
