@@ -46,7 +46,8 @@ class Light:
 
     def shade(self, normals: Array, views: Array) -> Array:
         """[F] brightness of surfaces with these unit normals, seen along these unit vectors."""
-        lit = np.maximum(normals @ self.towards, 0.0)
+        # einsum, not @: BLAS may round differently from one number of threads to another.
+        lit = np.maximum(np.einsum("fi,i->f", normals, self.towards), 0.0)
         facing = -np.einsum("fi,fi->f", normals, views)
         return np.asarray((self.ambient + (1.05 - self.ambient) * lit) * (0.78 + 0.22 * facing))
 

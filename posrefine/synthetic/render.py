@@ -36,9 +36,6 @@ def render_scene(seed: int, spec: SceneSpec) -> Scene:
 
     The same seed and spec give the same bytes in every process on a machine; other machines may round
     differently in the last bit.
-
-    Raises:
-        ConfigurationError: never here; an impossible `SceneSpec` cannot be made.
     """
     rng = np.random.default_rng([0x5CE4E, seed])
     best = _attempt(rng, spec)
