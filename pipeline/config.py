@@ -56,7 +56,9 @@ class _Places(BaseModel):
         None, description="Parquet input: column of encoded images; found by name"
     )
     key_column: str | None = Field(None, description="Parquet input: column of image keys; found by name")
-    unit_images: int = Field(128, ge=1, description="images in a unit of work")
+    unit_images: int = Field(128, ge=1, description="images in a unit of work, at most")
+    unit_bytes: int = Field(32 * 2**20, ge=1, description="encoded bytes in a unit of work, about")
+    split_tars: bool = Field(True, description="cut tars into units; not for tars that hold tars")
     table_units: int = Field(512, ge=1, description="units in one file of the final tables")
 
 

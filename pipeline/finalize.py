@@ -19,6 +19,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from pipeline.commit import decode_table
 from pipeline.layout import OutputTree
+from pipeline.load import is_broken_shard
 from pipeline.manifest import Manifest
 from pipeline.record import RunRecord
 from pipeline.schema import IMAGES_SCHEMA, PERSONS_SCHEMA, images_table, persons_table
@@ -43,6 +44,7 @@ class GroupCounts(BaseModel):
     units: int
     images: dict[ImageStatus, int]
     persons: int
+    broken_shards: int
 
 
 class TableCounts(BaseModel):
@@ -55,6 +57,8 @@ class TableCounts(BaseModel):
         ok: those with keypoints, or without people.
         failed: the others, by status; `images` = `ok` + their sum.
         persons: rows of `tables/persons`.
+        broken_shards: failed rows that stand for the unreadable rest of a tar or Parquet file, and so for an
+            unknown number of images.
         groups: the same by file.
         note: there only where the poses mean nothing.
     """
@@ -67,6 +71,7 @@ class TableCounts(BaseModel):
     ok: int
     failed: dict[ImageStatus, int]
     persons: int
+    broken_shards: int
     groups: tuple[GroupCounts, ...]
     note: str | None = None
 
@@ -141,8 +146,10 @@ def _write_group(
     images = _TableFile(IMAGES_SCHEMA, metadata, images_table)
     persons = _TableFile(PERSONS_SCHEMA, metadata, persons_table)
     statuses: Counter[ImageStatus] = Counter()
+    broken_shards = 0
     for unit, rows in zip(units, _read_ahead(storage, tree, units), strict=True):
         _check_unit(unit, rows)
+        broken_shards += sum(is_broken_shard(unit, uri) for uri in rows["uri"].to_pylist())
         statuses.update(
             {ImageStatus(v["values"]): v["counts"] for v in pc.value_counts(rows["status"]).to_pylist()}
         )
@@ -159,6 +166,7 @@ def _write_group(
         units=len(units),
         images=dict(statuses),
         persons=persons.row_count,
+        broken_shards=broken_shards,
     )
 
 
@@ -215,6 +223,8 @@ def _check_unit(unit: Unit, rows: pa.Table) -> None:
         raise InvariantBroken(f"unit {unit.unit_id}: holds rows of other units")
     if unit.kind is UnitKind.OBJECTS and set(uris) != {found.uri for found in unit.objects}:
         raise InvariantBroken(f"unit {unit.unit_id}: rows and manifest name different images")
+    if any(is_broken_shard(unit, uri) for uri in uris):
+        return
     if unit.image_count is not None and len(uris) != unit.image_count:
         raise InvariantBroken(
             f"unit {unit.unit_id}: {len(uris)} rows; the manifest says {unit.image_count} images"
@@ -235,6 +245,7 @@ def _add_up(groups: tuple[GroupCounts, ...], record: RunRecord) -> TableCounts:
         ok=images[ImageStatus.OK],
         failed={status: count for status, count in sorted(images.items()) if status is not ImageStatus.OK},
         persons=sum(group.persons for group in groups),
+        broken_shards=sum(group.broken_shards for group in groups),
         groups=groups,
         note=record.note,
     )

@@ -16,7 +16,7 @@ from pipeline.units import LoadedImage
 from posrefine.errors import ImageError, ImageStatus
 from posrefine.inference.poses import Poses
 
-__all__ = ["UnitAnnotator", "UnitResults", "worker_died"]
+__all__ = ["UnitAnnotator", "UnitResults"]
 
 
 @dataclass(frozen=True)
@@ -54,17 +54,16 @@ class UnitAnnotator:
         return UnitResults(results, predictor_s)
 
     def one_by_one(
-        self, images: Sequence[LoadedImage], attempt: Attempt, touch: Callable[[str | None], None]
+        self, images: Sequence[LoadedImage], attempt: Attempt, touch: Callable[[str], None]
     ) -> UnitResults:
         """The same, image by image, announcing each one and leaving out those that killed workers."""
         parts = []
         for image in images:
-            if image.uri in attempt.quarantined:
-                parts.append(UnitResults([self._result(worker_died(image, "inference"), None)], 0.0))
+            if attempt.hopeless or image.uri in attempt.quarantined:
+                parts.append(UnitResults([self._result(_worker_died(image), None)], 0.0))
                 continue
             touch(image.uri)
             parts.append(self([image]))
-        touch(None)
         return UnitResults([part.results[0] for part in parts], sum(part.predictor_s for part in parts))
 
     def _check(self, image: LoadedImage) -> LoadedImage:
@@ -92,9 +91,11 @@ class UnitAnnotator:
         )
 
 
-def worker_died(image: LoadedImage, stage: str) -> LoadedImage:
-    """The image, given up because its worker died of it."""
-    return _failed(image, ImageStatus.WORKER_DIED, f"its worker died in {stage}, again and also alone")
+def _worker_died(image: LoadedImage) -> LoadedImage:
+    if image.status is not ImageStatus.OK:
+        return image
+    error = "predicting it killed its worker, again and also alone"
+    return _failed(image, ImageStatus.WORKER_DIED, error)
 
 
 def _failed(image: LoadedImage, status: ImageStatus, error: str) -> LoadedImage:

@@ -74,12 +74,17 @@ class Outcome(BaseModel):
         tables: TableCounts, tally: RunTally | None, *, max_error_rate: float, started_at: datetime
     ) -> Outcome:
         """Of a run with finished tables."""
-        over = tables.error_rate > max_error_rate
+        over_budget = tables.error_rate > max_error_rate
+        over = over_budget or tables.broken_shards > 0
         message = f"{tables.images - tables.ok:,} of {tables.images:,} images failed"
-        if over:
+        if over_budget:
+            message += f", over the budget of {max_error_rate:.2%}"
+        if tables.broken_shards:
             message += (
-                f", which is over the budget of {max_error_rate:.2%}; see `status` in tables/images for why"
+                f"; {tables.broken_shards:,} shards could not be read to their end, whatever the budget"
             )
+        if over:
+            message += "; see `status` and `error` in tables/images"
         return Outcome(
             exit_code=ExitCode.OVER_ERROR_BUDGET if over else ExitCode.COMPLETE,
             result="complete, but over the error budget" if over else "complete",

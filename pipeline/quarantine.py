@@ -30,11 +30,13 @@ class Attempt:
         number: 1 for the first go.
         isolated: whether to go image by image, announcing each one.
         quarantined: uris of images that must not be touched again.
+        hopeless: whether workers die of the unit before they come to any image: it must not be touched.
     """
 
     number: int
     isolated: bool
     quarantined: frozenset[str]
+    hopeless: bool
 
 
 @dataclass
@@ -42,7 +44,12 @@ class _Record:
     deaths: int = 0
     running: bool = False
     image: str | None = None
-    deaths_of_image: Counter[str] = field(default_factory=Counter)
+    """What an isolated attempt is working on; None before its first image."""
+    isolated_deaths: Counter[str | None] = field(default_factory=Counter)
+
+    @property
+    def isolated(self) -> bool:
+        return self.deaths >= DEATHS_BEFORE_ISOLATION
 
 
 class AttemptLedger:
@@ -55,16 +62,21 @@ class AttemptLedger:
         """Announce an attempt; one that is still announced from before died."""
         record = self._records.setdefault((stage, unit_id), _Record())
         if record.running:
+            if record.isolated:
+                record.isolated_deaths[record.image] += 1
             record.deaths += 1
-            if record.image is not None:
-                record.deaths_of_image[record.image] += 1
         record.running, record.image = True, None
         killers = {
-            uri for uri, deaths in record.deaths_of_image.items() if deaths >= _DEATHS_BEFORE_QUARANTINE
+            image for image, deaths in record.isolated_deaths.items() if deaths >= _DEATHS_BEFORE_QUARANTINE
         }
-        return Attempt(record.deaths + 1, record.deaths >= DEATHS_BEFORE_ISOLATION, frozenset(killers))
+        return Attempt(
+            number=record.deaths + 1,
+            isolated=record.isolated,
+            quarantined=frozenset(image for image in killers if image is not None),
+            hopeless=None in killers,
+        )
 
-    def touch(self, stage: str, unit_id: str, image: str | None) -> None:
+    def touch(self, stage: str, unit_id: str, image: str) -> None:
         """Announce the image that is about to be worked on alone."""
         self._records[stage, unit_id].image = image
 
@@ -83,7 +95,7 @@ def start_ledger() -> Any:  # noqa: ANN401 - Ray's actor handles have no static 
 
 
 @contextmanager
-def attempt(ledger: Any, stage: str, unit_id: str) -> Iterator[tuple[Attempt, Callable[[str | None], None]]]:  # noqa: ANN401
+def attempt(ledger: Any, stage: str, unit_id: str) -> Iterator[tuple[Attempt, Callable[[str], None]]]:  # noqa: ANN401
     """Announce an attempt of this process for as long as the block lasts.
 
     Yields:
@@ -91,7 +103,7 @@ def attempt(ledger: Any, stage: str, unit_id: str) -> Iterator[tuple[Attempt, Ca
     """
     opened: Attempt = ray.get(ledger.begin.remote(stage, unit_id))
 
-    def touch(image: str | None) -> None:
+    def touch(image: str) -> None:
         ray.get(ledger.touch.remote(stage, unit_id, image))
 
     try:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -53,6 +53,8 @@ class ReadOptions:
         image_column: of Parquet files; None finds it by its usual names.
         key_column: of Parquet files; None finds it by its usual names, or takes the path beside the bytes.
         fetch_threads: objects fetched at once.
+        admit: asked with every image's uri right before its bytes are decoded; an image that is not admitted
+            becomes `worker_died` without being touched.
     """
 
     limits: ImageLimits = field(default_factory=ImageLimits)
@@ -61,6 +63,7 @@ class ReadOptions:
     image_column: str | None = None
     key_column: str | None = None
     fetch_threads: int = 16
+    admit: Callable[[str], bool] | None = None
 
 
 def iter_unit(
@@ -83,6 +86,11 @@ def iter_unit(
 
 def _load(image_key: str, uri: str, data: bytes, options: ReadOptions) -> LoadedImage:
     sha256 = hashlib.sha256(data).hexdigest()
+    if options.admit is not None and not options.admit(uri):
+        error = "decoding it killed its worker, again and also alone"
+        return LoadedImage(
+            image_key, uri, ImageStatus.WORKER_DIED, error, sha256=sha256, encoded_bytes=len(data)
+        )
     try:
         decoded = decode_image(data, limits=options.limits, exif=options.exif)
     except ImageError as error:

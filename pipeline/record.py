@@ -36,6 +36,8 @@ class Fingerprint(BaseModel):
     schema_version: int
     input: str
     unit_images: int
+    unit_bytes: int
+    split_tars: bool
     image_column: str | None
     key_column: str | None
     annotations_sha256: str | None
@@ -66,7 +68,17 @@ class Fingerprint(BaseModel):
             input_size=network.input_size,
             **settings.model_dump(
                 include={
-                    *("unit_images", "image_column", "key_column", "model", "skeleton", "scales", "flip"),
+                    *(
+                        "unit_images",
+                        "unit_bytes",
+                        "split_tars",
+                        "image_column",
+                        "key_column",
+                        "model",
+                        "skeleton",
+                        "scales",
+                        "flip",
+                    ),
                     *("nms_threshold", "precision", "exif", "max_pixels", "max_image_bytes"),
                 }
             ),

@@ -10,8 +10,8 @@ from pipeline.config import RunSettings
 from pipeline.drive import read_options
 from pipeline.infer import UnitAnnotator
 from pipeline.layout import OutputTree
+from pipeline.load import load_unit
 from pipeline.network import load_network
-from pipeline.readers import iter_unit
 from pipeline.record import Fingerprint, require_record
 from pipeline.run import open_manifest, read_image_ids
 from pipeline.schema import unit_table
@@ -44,7 +44,7 @@ def replay(output: str, unit_id: str, device: str, storage: Storage) -> pa.Table
     image_ids, annotations_sha256 = read_image_ids(settings, storage)
     record.fingerprint.require_same(Fingerprint.of(settings, network, annotations_sha256), tree.root)
     annotate = UnitAnnotator(network, settings, device, image_ids)
-    images = list(iter_unit(unit, storage, read_options(settings)))
+    images = load_unit(unit, storage, read_options(settings))
     return unit_table(unit.unit_id, annotate(images).results)
 
 

@@ -21,7 +21,6 @@ from pipeline.record import UNTRAINED_NOTE, Fingerprint, RunRecord, read_record,
 from pipeline.storage import Storage
 from pipeline.uris import require_apart
 from posrefine.errors import (
-    ConfigurationError,
     FingerprintMismatch,
     InvariantBroken,
     ObjectMissing,
@@ -100,7 +99,12 @@ def finalize_run(output: str, storage: Storage) -> Outcome:
 
 def plan_options(settings: RunSettings) -> PlanOptions:
     """How the settings cut the input into units."""
-    return PlanOptions(unit_images=settings.unit_images, image_column=settings.image_column)
+    return PlanOptions(
+        unit_images=settings.unit_images,
+        unit_bytes=settings.unit_bytes,
+        split_tars=settings.split_tars,
+        image_column=settings.image_column,
+    )
 
 
 def open_manifest(storage: Storage, tree: OutputTree, record: RunRecord) -> Manifest:
@@ -168,8 +172,6 @@ def _open_output(job: _Job, storage: Storage) -> tuple[RunRecord, Manifest]:
     # Without run.json a manifest is what a run left that died before it had begun.
     storage.delete(job.tree.manifest)
     manifest = write_manifest(job.settings.input, job.tree.manifest, storage, plan_options(job.settings))
-    if manifest.summary.units == 0:
-        raise ConfigurationError(f"input {job.settings.input}: no images, tars or Parquet files in it")
     record = RunRecord.of(job.settings, job.fingerprint, manifest.summary)
     storage.create(job.tree.run, record.encode())
     return record, manifest

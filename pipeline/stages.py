@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -22,9 +22,10 @@ from pipeline.config import RunSettings
 from pipeline.handover import AnnotatedUnit, LoadedUnit
 from pipeline.infer import UnitAnnotator
 from pipeline.layout import OutputTree
+from pipeline.load import given_up_unit, load_unit
 from pipeline.manifest import Manifest
-from pipeline.quarantine import attempt
-from pipeline.readers import ReadOptions, iter_unit
+from pipeline.quarantine import Attempt, attempt
+from pipeline.readers import ReadOptions
 from pipeline.receipt import Receipt
 from pipeline.storage import Storage
 from posrefine.errors import ImageStatus, ObjectExists
@@ -118,9 +119,25 @@ def load(batch: dict[str, np.ndarray], context: StageContext) -> pa.Table:
     """Stage 1, a task: fetch and decode a unit's images."""
     started = time.perf_counter()
     unit = context.manifest.unit(str(batch["unit_id"][0]))
-    with attempt(context.ledger, "load", unit.unit_id) as (this, _):
-        images = list(iter_unit(unit, context.storage, context.reading))
+    with attempt(context.ledger, "load", unit.unit_id) as (this, touch):
+        if this.hopeless:
+            images = given_up_unit(unit)
+        else:
+            reading = _isolated(context.reading, this, touch) if this.isolated else context.reading
+            images = load_unit(unit, context.storage, reading)
     return LoadedUnit(unit.unit_id, this.number, time.perf_counter() - started, images).to_table()
+
+
+def _isolated(reading: ReadOptions, this: Attempt, touch: Callable[[str], None]) -> ReadOptions:
+    """Reading that announces every image before it is decoded, and leaves out those that killed workers."""
+
+    def admit(uri: str) -> bool:
+        if uri in this.quarantined:
+            return False
+        touch(uri)
+        return True
+
+    return replace(reading, admit=admit)
 
 
 class InferenceActor:

@@ -1,0 +1,342 @@
+"""The annotate job on real photographs, real storage and real processes that get killed."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import duckdb
+import numpy as np
+import polars
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from support.networks import noisy_network
+from support.ray_cluster import kill_workers, started_cluster
+from support.s3 import Bucket, S3Server
+from support.shards import make_parquet, make_tar
+from support.shared import shared_path
+
+from jobs.annotate import main
+from pipeline.lock import RunLock
+from pipeline.storage import Storage
+from posrefine.weights import save_weights
+
+SCRIPT = Path(__file__).parents[2] / "jobs" / "annotate.py"
+PHOTOS = 67
+
+# Ray Data warns of its own defaults whenever its context is made.
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:ray")
+
+
+@pytest.fixture(scope="module")
+def cluster(s3_server: S3Server) -> Iterator[str]:
+    with started_cluster(s3_server.environment()) as address:
+        yield address
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory: pytest.TempPathFactory) -> str:
+    path = tmp_path_factory.mktemp("weights") / "noisy.safetensors"
+    save_weights(noisy_network(), path)
+    return str(path)
+
+
+@pytest.fixture(scope="module")
+def photos() -> dict[str, bytes]:
+    folder = shared_path("data", "coco67", "images")
+    return {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
+
+
+@pytest.fixture
+def settings(weights: str) -> list[str]:
+    return ["--model", "posrefine_tiny", "--weights", weights, "--input-size", "64", "--unit-images", "12"]
+
+
+@pytest.fixture(autouse=True)
+def _own_signal_handlers() -> Iterator[None]:
+    before = signal.getsignal(signal.SIGTERM)
+    yield
+    signal.signal(signal.SIGTERM, before)
+
+
+def write_photos(folder: Path, photos: dict[str, bytes]) -> str:
+    folder.mkdir()
+    for name, data in photos.items():
+        (folder / name).write_bytes(data)
+    return str(folder)
+
+
+def annotate(given: str, output: str, settings: list[str]) -> int:
+    return main(["run", "--input", given, "--output", output, *settings])
+
+
+def table(output: str, name: str) -> pa.Table:
+    data = Storage().list(f"{output}/tables/{name}")
+    parts = [Storage().read_bytes(found.uri) for found in data]
+    return pa.concat_tables(pq.read_table(pa.BufferReader(part), use_threads=False) for part in parts)
+
+
+def everything(folder: str) -> dict[str, tuple[int, str]]:
+    return {found.uri: (found.size_bytes, found.etag) for found in Storage().list(folder)}
+
+
+def poses_by_image(persons: pa.Table) -> dict[str, np.ndarray]:
+    """[N, 17, 2] keypoints, image px, by file name."""
+    found: dict[str, list[list[float]]] = {}
+    for row in persons.to_pylist():
+        found.setdefault(row["image_key"].rpartition("/")[2], []).append(row["keypoints"])
+    return {name: np.array(keypoints).reshape(-1, 17, 2) for name, keypoints in found.items()}
+
+
+def in_quarters(photos: dict[str, bytes]) -> list[dict[str, bytes]]:
+    items = list(photos.items())
+    return [dict(items[start : start + 17]) for start in range(0, len(items), 17)]
+
+
+def test_a_folder_tars_in_a_bucket_and_parquet_give_the_same_persons(
+    cluster: str, photos: dict[str, bytes], settings: list[str], tmp_path: Path, s3_bucket: Bucket
+):
+    inputs = {str(tmp_path / "from-folder"): write_photos(tmp_path / "photos", photos)}
+    for index, part in enumerate(in_quarters(photos)):
+        s3_bucket.write(f"tars/{index}.tar", make_tar(part))
+    inputs[f"{s3_bucket.uri}/from-tars"] = f"{s3_bucket.uri}/tars"
+    (tmp_path / "shards").mkdir()
+    (tmp_path / "shards" / "all.parquet").write_bytes(make_parquet(photos))
+    inputs[str(tmp_path / "from-parquet")] = str(tmp_path / "shards")
+
+    # Tars are cut in the middle of members.
+    codes = [
+        annotate(given, output, [*settings, "--unit-bytes", "1000000"]) for output, given in inputs.items()
+    ]
+
+    assert codes == [0, 0, 0]
+    found = []
+    for output in inputs:
+        images, persons = table(output, "images"), table(output, "persons")
+        assert len(images) == PHOTOS
+        assert set(images["status"].to_pylist()) == {"ok"}
+        assert len(set(images["uri"].to_pylist())) == PHOTOS
+        assert images["image_id"].to_pylist() == [
+            int(Path(key).stem) for key in images["image_key"].to_pylist()
+        ]
+        found.append(poses_by_image(persons))
+    assert sum(map(len, found[0].values())) > PHOTOS
+    for other in found[1:]:
+        assert other.keys() == found[0].keys()
+        for name, keypoints in found[0].items():
+            np.testing.assert_allclose(other[name], keypoints, atol=0.05)
+
+
+def test_duckdb_and_polars_read_the_tables_and_files_say_what_they_hold(
+    cluster: str, photos: dict[str, bytes], settings: list[str], tmp_path: Path
+):
+    few = dict(list(photos.items())[:5])
+    output = str(tmp_path / "out")
+    assert annotate(write_photos(tmp_path / "photos", few), output, [*settings, "--table-units", "1"]) == 0
+
+    persons = table(output, "persons")
+    count, width = duckdb.sql(
+        f"select count(*), max(len(keypoints)) from read_parquet('{output}/tables/persons/*.parquet')"
+    ).fetchall()[0]
+    assert (count, width) == (len(persons), 34)
+    frame = polars.read_parquet(f"{output}/tables/persons/*.parquet")
+    assert len(frame) == len(persons)
+    assert frame["keypoint_scores"].list.len().unique().to_list() == [17]
+    success = json.loads(Path(output, "tables", "_SUCCESS.json").read_text())
+    assert (success["images"], success["ok"], success["persons"]) == (5, 5, len(persons))
+    outcome = json.loads(Path(output, "outcome.json").read_text())
+    assert (outcome["exit_code"], outcome["images"], outcome["note"]) == (0, {"ok": 5}, None)
+    assert outcome["efficiency"] > 0
+
+
+def test_broken_files_cost_only_their_own_row_and_the_budget_decides_the_exit_code(
+    cluster: str, photos: dict[str, bytes], settings: list[str], tmp_path: Path
+):
+    name, good = next(iter(photos.items()))
+    files = {
+        name: good,
+        "cut.jpg": good[: len(good) // 2],
+        "empty.jpg": b"",
+        "noise.jpg": good[:600] + b"\x00" * 50 + os.urandom(2000) + b"\xff\xd9",
+        "text.jpg": b"these are words, and no picture",
+        "notes.txt": b"not even looked at",
+    }
+    given, output = write_photos(tmp_path / "photos", files), str(tmp_path / "out")
+
+    assert annotate(given, output, settings) == 3
+
+    images = {row["image_key"]: row for row in table(output, "images").to_pylist()}
+    assert {key: row["status"] for key, row in images.items()} == {
+        name: "ok",
+        "cut.jpg": "truncated",
+        "empty.jpg": "truncated",
+        "noise.jpg": "corrupt",
+        "text.jpg": "unsupported",
+    }
+    assert all(row["error"] for key, row in images.items() if key != name)
+    assert json.loads(Path(output, "outcome.json").read_text())["exit_code"] == 3
+    assert annotate(given, output, [*settings, "--max-error-rate", "0.9"]) == 0
+
+
+def test_running_a_finished_run_again_changes_nothing_and_other_settings_are_refused(
+    cluster: str,
+    photos: dict[str, bytes],
+    settings: list[str],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+):
+    given, output = write_photos(tmp_path / "photos", dict(list(photos.items())[:2])), str(tmp_path / "out")
+    assert annotate(given, output, settings) == 0
+    before = everything(output)
+    capsys.readouterr()
+
+    assert annotate(given, output, settings) == 0
+    assert "nothing was changed" in capsys.readouterr().out
+    assert main(["finalize", "--output", output]) == 0
+    assert annotate(given, output, [*settings, "--no-flip", "--scales", "1,2"]) == 4
+    message = capsys.readouterr().err
+    assert "flip: True there, False now" in message
+    assert "scales: (1.0,) there, (1.0, 2.0) now" in message
+    assert everything(output) == before
+
+
+def test_a_locked_output_is_left_alone(photos: dict[str, bytes], settings: list[str], tmp_path: Path):
+    given, output = write_photos(tmp_path / "photos", dict(list(photos.items())[:1])), str(tmp_path / "out")
+    with RunLock(Storage(), f"{output}/lock.json", 60):
+        before = everything(output).keys()
+        assert annotate(given, output, settings) == 5
+        assert everything(output).keys() == before
+
+
+def test_wrong_settings_end_with_code_2_and_say_so_in_the_outcome(
+    settings: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    given, output = str(tmp_path / "nothing-here"), str(tmp_path / "out")
+    assert annotate(given, output, [*settings, "--unit-images", "none"]) == 2
+    assert "unit_images: 'none'" in capsys.readouterr().err
+    assert annotate(given, output, [*settings, "--model", "dekr_w99"]) == 2
+    assert "dekr_w99" in json.loads(Path(output, "outcome.json").read_text())["message"]
+    assert annotate(given, output, settings) == 2
+    with pytest.raises(SystemExit) as caught:
+        annotate(given, output, [*settings, "--unit-image", "1"])
+    assert caught.value.code == 2
+
+
+def start(given: str, output: str, settings: list[str], address: str) -> subprocess.Popen[str]:
+    command = [sys.executable, str(SCRIPT), "run", "--input", given, "--output", output, *settings]
+    environment = os.environ | {"RAY_ADDRESS": address}
+    return subprocess.Popen(
+        command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
+
+
+def wait_for_units(output: str, count: int) -> None:
+    deadline = time.monotonic() + 120
+    while len(list(Storage().list(f"{output}/units"))) < count:
+        assert time.monotonic() < deadline, f"no {count} units after two minutes"
+        time.sleep(0.02)
+
+
+def test_a_run_whose_driver_is_killed_is_resumed_without_losing_or_doubling_an_image(
+    cluster: str, photos: dict[str, bytes], settings: list[str], tmp_path: Path
+):
+    settings = [*settings, "--unit-images", "3"]
+    given, output = write_photos(tmp_path / "photos", photos), str(tmp_path / "out")
+    with start(given, output, settings, cluster) as driver:
+        wait_for_units(output, 2)
+        driver.kill()
+    before = {uri: seen for uri, seen in everything(output).items() if "/units/" in uri}
+    assert 2 <= len(before) < 23
+
+    assert annotate(given, output, settings) == 0
+
+    after = everything(output)
+    assert {uri: after[uri] for uri in before} == before
+    keys = table(output, "images")["image_key"].to_pylist()
+    assert sorted(keys) == sorted(photos)
+
+
+def test_a_terminated_run_says_interrupted_and_keeps_what_is_finished(
+    cluster: str, photos: dict[str, bytes], settings: list[str], tmp_path: Path
+):
+    given, output = write_photos(tmp_path / "photos", photos), str(tmp_path / "out")
+    with start(given, output, [*settings, "--unit-images", "2"], cluster) as driver:
+        wait_for_units(output, 2)
+        driver.terminate()
+        said, _ = driver.communicate(timeout=60)
+    assert driver.returncode == 75, said
+    outcome = json.loads(Path(output, "outcome.json").read_text())
+    assert (outcome["exit_code"], outcome["result"], outcome["complete"]) == (75, "interrupted", False)
+    assert not Path(output, "lock.json").exists()
+
+
+def test_workers_that_are_killed_again_and_again_cost_no_image(
+    cluster: str, photos: dict[str, bytes], settings: list[str], tmp_path: Path
+):
+    given, output = write_photos(tmp_path / "photos", photos), str(tmp_path / "out")
+    killed, over = [0], threading.Event()
+
+    def kill() -> None:
+        while killed[0] < 4 and not over.wait(0.3):
+            killed[0] += kill_workers("ray::MapWorker(MapBatches(InferenceActor))") if units_done() else 0
+            over.wait(2)
+
+    def units_done() -> int:
+        return len(list(Storage().list(f"{output}/units")))
+
+    killer = threading.Thread(target=kill)
+    killer.start()
+    code = annotate(given, output, [*settings, "--unit-images", "2"])
+    over.set()
+    killer.join()
+
+    assert killed[0] >= 1
+    assert code == 0
+    assert sorted(table(output, "images")["image_key"].to_pylist()) == sorted(photos)
+
+
+def test_status_plan_and_replay_look_without_touching(
+    cluster: str,
+    photos: dict[str, bytes],
+    settings: list[str],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+):
+    files = dict(list(photos.items())[:3]) | {"text.jpg": b"words"}
+    given, output = write_photos(tmp_path / "photos", files), str(tmp_path / "out")
+    plan = ["plan", "--input", given, "--output", output, *settings]
+    assert main([*plan, "--images-per-second", "0.001", "--price-per-device-hour", "3"]) == 0
+    said = capsys.readouterr().out
+    assert re.search(r"images +4\n", said)
+    assert re.search(r"time +1\.11 device hours", said)
+    assert re.search(r"cost +3\.33", said)
+    assert not Path(output).exists()
+    assert main(["status", "--output", output]) == 2
+
+    assert annotate(given, output, settings) == 3
+    before = everything(output)
+    capsys.readouterr()
+    assert main(["status", "--output", output]) == 0
+    said = capsys.readouterr().out
+    assert re.search(r"units +1 of 1 done", said)
+    assert re.search(r"images +3 ok, 1 failed\nfailed +1 unsupported", said)
+    saved = tmp_path / "rows.parquet"
+    assert main(["replay", "--output", output, "--unit", "u00000000", "--save", str(saved)]) == 0
+    assert "text.jpg  size unknown  unsupported: " in capsys.readouterr().out
+    rows = pq.read_table(saved, use_threads=False)
+    unit = pq.read_table(Path(output, "units", "u00000000.parquet"), use_threads=False)
+    assert rows["image_key"].equals(unit["image_key"])
+    assert rows["status"].equals(unit["status"])
+    assert (
+        rows["persons"].combine_chunks().value_lengths() == unit["persons"].combine_chunks().value_lengths()
+    )
+    assert everything(output) == before
