@@ -51,10 +51,11 @@ def parse_header(block: bytes) -> Header | None:
     if stored is None or size_bytes is None or stored not in _checksums(block):
         return None
     name, kind = block[:100].partition(b"\0")[0], block[156:157]
+    is_v7 = block[257:262] != b"ustar"
+    if is_v7 and name.endswith(b"/"):  # its only mark of a directory; elsewhere a long name may be cut there
+        kind = b"5"
     if kind in (b"\0", b"7"):
         kind = b"0"
-    if kind == b"0" and name.endswith(b"/"):  # how v7 marks a directory
-        kind = b"5"
     if block[257:263] == b"ustar\0" and (prefix := block[345:500].partition(b"\0")[0]):
         name = prefix + b"/" + name
     return Header(name, kind, 0 if kind in _WITHOUT_DATA else size_bytes)
