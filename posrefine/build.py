@@ -58,7 +58,7 @@ VARIANTS: dict[str, Variant] = {
                     bottleneck_planes=16,
                     stages=(StageSpec(1, 1), StageSpec(1, 2), StageSpec(2, 2)),
                 ),
-                # Trained from scratch: there is no checkpoint whose output the context must leave alone at first.
+                # Trained from scratch: there is no output that the context must leave alone at first.
                 RefineSpec(dcm=True, hsm=True, gain=0.1),
                 heatmap_channels=24,
                 # The adaptive block is what costs most on a CPU, in both directions.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 
 import torch
 from torch.utils.flop_counter import FlopCounterMode
@@ -15,12 +16,18 @@ __all__ = ["Complexity", "measure_complexity"]
 
 @dataclass(frozen=True)
 class Complexity:
-    """Attributes: `parameters`, trained numbers; `multiply_adds`, of one forward of one image."""
+    """The size of a network.
+
+    Attributes:
+        parameters: trained numbers.
+        multiply_adds: of one forward of one image.
+    """
 
     parameters: int
     multiply_adds: int
 
 
+@cache
 def measure_complexity(variant: Variant, skeleton: Skeleton, input_size: int | None = None) -> Complexity:
     """Counts on tensors without data.
 

@@ -7,7 +7,7 @@ from posrefine.build import build_model
 from posrefine.modeling.network import PoseNetwork
 from posrefine.skeletons import SKELETONS
 
-# Outputs of the reference code in float32; another order of summation moves them by about 1e-6 of their spread.
+# The golden maps are float32 too: another order of summation moves them by about 1e-6 of their spread.
 TOLERANCE_OF_STD = 1e-4
 
 
