@@ -31,8 +31,8 @@ def noise(height, width, seed=0):
 def assert_alike(first, second):
     assert len(first) == len(second)
     np.testing.assert_allclose(first.keypoints, second.keypoints, atol=1e-2)
-    np.testing.assert_allclose(first.keypoint_scores, second.keypoint_scores, atol=1e-5)
-    np.testing.assert_allclose(first.scores, second.scores, atol=1e-5)
+    np.testing.assert_allclose(first.keypoint_scores, second.keypoint_scores, atol=1e-4)
+    np.testing.assert_allclose(first.scores, second.scores, atol=1e-4)
     np.testing.assert_allclose(first.spread_px, second.spread_px, atol=1e-2)
 
 
