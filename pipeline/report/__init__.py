@@ -1,0 +1,5 @@
+"""The report of an evaluation or of a run: one page that needs nothing but itself."""
+
+from pipeline.report.build import report_evaluation, report_run
+
+__all__ = ["report_evaluation", "report_run"]
