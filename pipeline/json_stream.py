@@ -16,7 +16,7 @@ _PIECE_BYTES = 8 * 1024 * 1024
 _BLANK = " \t\n\r"
 
 
-def iter_records(storage: Storage, uri: str) -> Iterator[tuple[str, Any]]:
+def iter_records(storage: Storage, uri: str, piece_bytes: int = _PIECE_BYTES) -> Iterator[tuple[str, Any]]:
     """The elements of a JSON array, or those of every array of a JSON object, in the order of the file.
 
     Yields:
@@ -27,7 +27,7 @@ def iter_records(storage: Storage, uri: str) -> Iterator[tuple[str, Any]]:
         ConfigurationError: the file is no JSON, is cut off, or is neither an array nor an object.
         StorageError: it cannot be read.
     """
-    text = _Text(storage, uri)
+    text = _Text(storage, uri, piece_bytes)
     opening = text.next_sign()
     if opening == "[":
         yield from _elements(text, "")
@@ -67,8 +67,8 @@ def _elements(text: _Text, key: str) -> Iterator[tuple[str, Any]]:
 class _Text:
     """The file as text with a position; more of it is fetched when what is there does not suffice."""
 
-    def __init__(self, storage: Storage, uri: str) -> None:
-        self._storage, self._uri = storage, uri
+    def __init__(self, storage: Storage, uri: str, piece_bytes: int) -> None:
+        self._storage, self._uri, self._piece_bytes = storage, uri, piece_bytes
         info = storage.head(uri)
         self._size_bytes, self._etag = info.size_bytes, info.etag
         self._fetched_bytes = 0
@@ -131,7 +131,7 @@ class _Text:
         """Append the next piece; False at the end of the file."""
         if self._fetched_bytes >= self._size_bytes:
             return False
-        end = min(self._size_bytes, self._fetched_bytes + _PIECE_BYTES)
+        end = min(self._size_bytes, self._fetched_bytes + self._piece_bytes)
         data = self._storage.read_range(self._uri, self._fetched_bytes, end, self._etag)
         self._fetched_bytes = end
         try:

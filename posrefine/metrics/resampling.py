@@ -141,7 +141,7 @@ def _even(subset: NDArray[np.int64], images: int) -> NDArray[np.float64]:
 
 
 def _bounds(deviations: NDArray[np.float64]) -> NDArray[np.float64]:
-    """[2, M] middle 95% of the deviations [draws, M], leaving out draws without a number; NaN if none has one."""
+    """[2, M] middle 95% of the deviations [draws, M], leaving out draws without number; NaN if none has."""
     bounds = np.full((2, deviations.shape[1]), np.nan)
     for index, column in enumerate(deviations.T):
         if np.isfinite(column).any():

@@ -21,7 +21,8 @@ def ground_truth(annotations: dict[str, Any], protocol: str = "coco") -> tuple[G
         builder.add_category(category)
     for person in annotations["annotations"]:
         builder.add_person(person)
-    return builder.build()
+    truth, _, findings = builder.build()
+    return truth, findings
 
 
 def detections(results: list[dict[str, Any]], protocol: str = "coco") -> tuple[Detections, list[Finding]]:

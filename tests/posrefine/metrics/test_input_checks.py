@@ -1,0 +1,119 @@
+"""What is wrong with the input is named and counted, and never silently scored."""
+
+from __future__ import annotations
+
+import copy
+import math
+
+import pytest
+from support.annotated import annotated_people, results_of
+from support.evaluation import detections, ground_truth, our_numbers
+
+from posrefine.errors import ConfigurationError
+from posrefine.metrics.findings import Finding
+
+
+def counts(findings: list[Finding]) -> dict[str, int]:
+    return {finding.code: finding.count for finding in findings}
+
+
+def test_sound_files_give_no_finding() -> None:
+    annotations = annotated_people(20)
+
+    assert ground_truth(annotations)[1] == []
+    assert detections(results_of(annotations))[1] == []
+
+
+def test_odd_annotations_are_counted_by_kind() -> None:
+    annotations = annotated_people(30)
+    people = annotations["annotations"]
+    people[0]["id"] = 0
+    people[1]["id"] = people[2]["id"]
+    people[3]["image_id"] = 10**6
+    people[4]["category_id"] = 2
+    people[5]["keypoints"][0] = math.nan
+    people[6]["num_keypoints"] = 0
+    annotations["images"].append(copy.deepcopy(annotations["images"][0]))
+
+    truth, findings = ground_truth(annotations)
+
+    assert counts(findings) == {
+        "annotation_id_zero": 1,
+        "duplicate_annotation_ids": 1,
+        "annotations_of_unknown_images": 1,
+        "annotations_of_other_categories": 1,
+        "annotations_not_finite": 1,
+        "num_keypoints_contradicts_flags": 1,
+        "duplicate_images": 1,
+    }
+    assert len(truth.person_ids) == len(people) - 2
+    assert truth.ignored.sum() == 2
+
+
+def test_swapped_width_and_height_are_noticed() -> None:
+    annotations = annotated_people(50)
+    for image in annotations["images"]:
+        image["width"], image["height"] = 240, 640
+
+    assert "swapped_sizes" in counts(ground_truth(annotations)[1])
+
+
+def test_crowdpose_splits_that_say_nothing_are_noticed() -> None:
+    annotations = annotated_people(9, skeleton="crowdpose")
+    for index, image in enumerate(annotations["images"]):
+        image["crowdIndex"] = [-1, 0, 0.1][index % 3]
+    del annotations["images"][0]["crowdIndex"]
+
+    findings = ground_truth(annotations, "crowdpose")[1]
+
+    assert counts(findings) == {"crowd_index_missing": 1, "crowd_index_negative": 2, "crowd_split_empty": 2}
+    assert findings[-1].examples == ("medium", "hard")
+    assert our_numbers(annotations, results_of(annotations), "crowdpose")[-2:] == [-1.0, -1.0]
+
+
+def test_predictions_that_cannot_be_scored_are_left_out_and_counted() -> None:
+    results = results_of(annotated_people(30))
+    results[0]["category_id"] = 3
+    results[1]["keypoints"] = results[1]["keypoints"][:42]
+    results[2]["keypoints"][4] = math.inf
+    results[3]["score"] = math.nan
+    results[4]["keypoints"][0] = None
+
+    usable, findings = detections(results)
+
+    assert counts(findings) == {
+        "predictions_of_other_categories": 1,
+        "predictions_wrong_joint_count": 1,
+        "predictions_not_finite": 3,
+    }
+    assert len(usable) == len(results) - 5
+
+
+def test_predictions_of_another_skeleton_are_refused() -> None:
+    with pytest.raises(ConfigurationError, match="different skeletons"):
+        detections(results_of(annotated_people(5, skeleton="crowdpose")))
+
+
+@pytest.mark.parametrize("field", ["area", "bbox", "keypoints", "id", "image_id", "category_id"])
+def test_annotations_without_a_needed_field_are_refused_by_name(field: str) -> None:
+    annotations = annotated_people(5)
+    del annotations["annotations"][0][field]
+
+    with pytest.raises(ConfigurationError, match=field):
+        ground_truth(annotations)
+
+
+def test_annotations_of_another_skeleton_are_refused() -> None:
+    annotations = annotated_people(5, skeleton="crowdpose")
+
+    with pytest.raises(ConfigurationError, match=r"42 keypoint numbers|14 joints"):
+        ground_truth(annotations, "coco")
+
+
+def test_findings_of_parts_add_up() -> None:
+    one, other = (Finding.of("images_missing", list(range(count))) for count in (3, 4))
+
+    merged = Finding.merge([*one, *other])
+
+    assert [(finding.code, finding.count) for finding in merged] == [("images_missing", 7)]
+    assert len(merged[0].examples) == 5

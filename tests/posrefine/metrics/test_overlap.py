@@ -1,0 +1,42 @@
+"""Images of one data set that are in another are recognised by their persons."""
+
+from __future__ import annotations
+
+import numpy as np
+from support.annotated import annotated_people
+from support.coco_reference import read_json
+from support.evaluation import ground_truth
+from support.shared import shared_path
+
+from posrefine.metrics.overlap import person_marks, shared_images
+from posrefine.skeletons import COCO, CROWDPOSE
+
+
+def test_crowdpose_images_from_coco_are_found_and_no_others() -> None:
+    """The reference list has 858 images of train2017. Five more have the size, the number of persons and five
+    joints of a COCO image, so the list may lack them; a few have no person with five joints to compare."""
+    listed = read_json(shared_path("data", "crowdpose", "crowdpose_val_to_coco.json"))
+    train = np.load(shared_path("data", "annotations", "coco_kp_train2017.npz"), allow_pickle=False)
+    truth, _ = ground_truth(read_json(shared_path("data", "crowdpose", "crowdpose_val.json")), "crowdpose")
+    joints = train["keypoints"].astype(float)
+    marks = person_marks(joints[..., :2], joints[..., 2] > 0, COCO)
+
+    found = shared_images(truth, CROWDPOSE, {mark for mark in marks if mark is not None})
+
+    expected = {int(image_id) for image_id, entry in listed.items() if entry["split"] == "train2017"}
+    assert len(expected & set(found.tolist())) > 0.98 * len(expected)
+    assert len(set(found.tolist()) - expected) <= 5
+
+
+def test_unrelated_sets_share_nothing() -> None:
+    one, other = (ground_truth(annotated_people(30, seed))[0] for seed in (0, 1))
+    marks = person_marks(other.keypoints, other.labelled, COCO)
+
+    assert len(shared_images(one, COCO, {mark for mark in marks if mark is not None})) == 0
+
+
+def test_persons_with_few_joints_are_not_compared() -> None:
+    truth, _ = ground_truth(annotated_people(3))
+    few = truth.labelled & (np.arange(17) > 12)
+
+    assert set(person_marks(truth.keypoints, few, COCO)) == {None}
