@@ -49,12 +49,15 @@ class LocalStore:
         """Write the file unless there is one."""
         path = Path(uri)
         with _errors_named(uri, "create"), _written_beside(path, data) as unfinished:
-            if self._options.create_only_puts:
-                os.link(unfinished, path)
-            elif path.exists():
-                raise FileExistsError(uri)
-            else:
+            if not self._options.create_only_puts:
+                if path.exists():
+                    raise ObjectExists(f"{uri}: exists already")
                 unfinished.replace(path)
+                return
+            try:
+                os.link(unfinished, path)
+            except FileExistsError as error:
+                raise ObjectExists(f"{uri}: exists already") from error
 
     def delete(self, uri: str) -> None:
         """Remove the file if it is there."""
@@ -162,11 +165,10 @@ def _listed(entry: os.DirEntry[str]) -> Iterator[ObjectInfo]:
 def _errors_named(uri: str, operation: str) -> Iterator[None]:
     try:
         yield
-    except FileExistsError as error:
-        raise ObjectExists(f"{uri}: exists already") from error
-    except (FileNotFoundError, NotADirectoryError, IsADirectoryError) as error:
-        raise ObjectMissing(f"{uri}: there is no such file") from error
     except PermissionError as error:
         raise StorageError(f"{uri}: {operation} refused: {error.strerror}; give this user access") from error
     except OSError as error:
-        raise StorageError(f"{uri}: {operation} failed: {error}; check the disk or the mount") from error
+        is_absent = isinstance(error, FileNotFoundError | NotADirectoryError | IsADirectoryError)
+        if is_absent and operation in ("read", "look up"):
+            raise ObjectMissing(f"{uri}: there is no such file") from error
+        raise StorageError(f"{uri}: {operation} failed: {error}; check the path, disk and mount") from error
