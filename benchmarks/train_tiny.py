@@ -37,6 +37,7 @@ def main() -> None:
         weight_decay=arguments.weight_decay,
         gradient_clip_norm=1.0,
         ema_decay=0.995,
+        offset_factor=0.1,
         precision=arguments.precision,
         input_sizes_px=tuple(
             (float(s.split(":")[0]), int(s.split(":")[1])) for s in arguments.sizes.split(",")

@@ -62,9 +62,13 @@ class ViewStream(Dataset[Batch]):
 
     def __getitem__(self, step: int) -> Batch:
         """This process's images of step `step`, augmented, with targets."""
+        return make_batch(self.views(step), self.targets)
+
+    def views(self, step: int) -> list[LabelledImage]:
+        """This process's images of step `step`, augmented, in input px."""
         augmentation = replace(self.augmentation, input_size_px=self.recipe.input_size_at(step))
         places = range(self.rank, self.recipe.batch_size, self.world_size)
-        return make_batch([self._view(step, place, augmentation) for place in places], self.targets)
+        return [self._view(step, place, augmentation) for place in places]
 
     def _view(self, step: int, place: int, augmentation: Augmentation) -> LabelledImage:
         epoch, position = divmod(step * self.recipe.batch_size + place, len(self.source))

@@ -58,7 +58,7 @@ class ValidationSet:
         for record in annotations["annotations"]:
             if record["image_id"] in images:
                 builder.add_person(record)
-        truth, _ = builder.build()
+        truth = builder.build()[0]
         return ValidationSet([images[image_id] for image_id in truth.image_ids.tolist()], truth, skeleton)
 
     def metrics(

@@ -1,0 +1,93 @@
+"""Batches of a training run through Ray Data: any free CPU of the cluster prepares views for any trainer.
+
+Row s of a rank's data set is its share of step s, a pure function of the recipe, so a run goes on at any step
+with the very batches it would have seen (see `posrefine.training.stream`).
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator, Mapping, Sequence
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import ray
+
+from posrefine.errors import InvariantBroken
+from posrefine.training.samples import Batch, LabelledImage
+from posrefine.training.stream import ViewStream
+from posrefine.training.targets import make_batch
+
+__all__ = ["decode_views", "encode_views", "rank_batches"]
+
+STEPS_PER_BLOCK = 4
+MAX_BLOCKS = 20_000
+PREPARE_CPUS = 1.0
+BATCHES_AHEAD = 4
+
+
+def rank_batches(stream: ViewStream, first_step: int) -> Iterator[Batch]:
+    """The batches of the stream's rank from `first_step` to the recipe's end, in order.
+
+    Images are read and augmented in Ray tasks. Targets, which are several times the size of the images, are
+    made here, in a thread beside the training step.
+    """
+    steps = stream.recipe.total_steps - first_step
+    if steps <= 0:
+        return
+    shared = ray.put(stream)
+
+    def prepare(rows: Mapping[str, Any]) -> pa.Table:
+        mine = _stream(shared)
+        step = first_step + int(rows["id"][0])
+        return pa.table(
+            {"step": [step], "views": pa.array([encode_views(mine.views(step))], pa.large_binary())}
+        )
+
+    def collate(rows: Mapping[str, Any]) -> tuple[int, Batch]:
+        return int(rows["step"][0]), make_batch(decode_views(rows["views"][0]), stream.targets)
+
+    ordinals = ray.data.range(steps, override_num_blocks=min(MAX_BLOCKS, -(-steps // STEPS_PER_BLOCK)))
+    ordinals.context.execution_options.preserve_order = True
+    prepared = ordinals.map_batches(prepare, batch_size=1, num_cpus=PREPARE_CPUS)
+    collated = prepared.iterator().iter_torch_batches(
+        batch_size=1, prefetch_batches=BATCHES_AHEAD, collate_fn=collate
+    )
+    for step, (arrived, batch) in enumerate(collated, start=first_step):
+        if arrived != step:
+            raise InvariantBroken(f"training data: step {arrived} came in place of step {step}")
+        yield batch
+
+
+@lru_cache(maxsize=1)
+def _stream(shared: ray.ObjectRef) -> ViewStream:
+    """Once per worker process: a stream holds the annotations of the whole data set."""
+    stream: ViewStream = ray.get(shared)
+    return stream
+
+
+def encode_views(views: Sequence[LabelledImage]) -> bytes:
+    """Views of one size as bytes."""
+    file = io.BytesIO()
+    np.savez(
+        file,
+        pixels=np.stack([view.pixels for view in views]),
+        persons=np.array([len(view.keypoints) for view in views]),
+        keypoints=np.concatenate([view.keypoints for view in views]),
+        areas_px2=np.concatenate([view.areas_px2 for view in views]),
+        diagonals_px=np.concatenate([view.diagonals_px for view in views]),
+        ignored=np.packbits(np.stack([view.ignored for view in views]), axis=-1),
+    )
+    return file.getvalue()
+
+
+def decode_views(data: bytes) -> list[LabelledImage]:
+    """The views that `encode_views` wrote."""
+    with np.load(io.BytesIO(data), allow_pickle=False) as arrays:
+        pixels = arrays["pixels"]
+        ignored = np.unpackbits(arrays["ignored"], axis=-1, count=pixels.shape[2]).astype(np.bool_)
+        ends = np.cumsum(arrays["persons"])[:-1]
+        parts = [np.split(arrays[name], ends) for name in ("keypoints", "areas_px2", "diagonals_px")]
+    return [LabelledImage(*fields) for fields in zip(pixels, *parts, ignored, strict=True)]
