@@ -10,7 +10,7 @@ from pipeline.ground_truth import Annotations, read_annotations
 from pipeline.image_gate import ImageLimits
 from pipeline.report.figures import histogram, interval_plot, precision_recall, reliability
 from pipeline.report.gallery import Survey, survey_run
-from pipeline.report.numbers import headline, measured, number_names, number_rows
+from pipeline.report.numbers import measured, number_rows
 from pipeline.report.page import render_page
 from pipeline.report.pictures import Picture, PictureMaker
 from pipeline.report.run_facts import RunFacts, read_run_facts
@@ -26,8 +26,8 @@ __all__ = ["report_evaluation", "report_run"]
 GALLERY_IMAGES = 6
 """Images in each group of the gallery."""
 
-_SCORE_LABELS = tuple(f"{index / 20:.1f}" if index % 4 == 0 else "" for index in range(20))
-_PERSON_LABELS = (*(str(number) for number in range(10)), "10+")
+_SCORE_TICKS = [(float(4 * index), f"{index / 5:.1f}") for index in range(6)]
+_PERSON_TICKS = [(number + 0.5, str(number) if number < 10 else "10+") for number in range(11)]
 
 
 def report_evaluation(
@@ -170,9 +170,10 @@ class _EvaluationView:
         self.result = evaluation
         self.diagnosis = evaluation.diagnosis
         self.benchmark = _benchmark(evaluation)
-        self.headline = headline(evaluation)
-        self.names = number_names(evaluation)
-        self.rows = number_rows(evaluation)
+        self.numbers = number_rows(evaluation)
+        self.own_columns = 1 + sum(
+            part is not None for part in (evaluation.diagnosis, evaluation.numbers_without_train_overlap)
+        )
         self.interval_plot = interval_plot("AP", measured(evaluation))
         if evaluation.diagnosis is not None:
             curves = evaluation.diagnosis.precision_recall
@@ -189,8 +190,8 @@ class _SurveyView:
 
     def __init__(self, survey: Survey) -> None:
         self.images = survey.images
-        self.scores = histogram(survey.scores, _SCORE_LABELS, "score", "persons")
-        self.persons = histogram(survey.persons, _PERSON_LABELS, "persons in an image", "images")
+        self.scores = histogram(survey.scores, _SCORE_TICKS, "score", "persons")
+        self.persons = histogram(survey.persons, _PERSON_TICKS, "persons in an image", "images")
 
 
 def _write(

@@ -21,7 +21,8 @@ def precision_recall(curves: PrecisionRecall) -> str:
     shown = [row for row in curves.precision if row[0] >= 0]
     for index, row in reversed(list(enumerate(curves.precision))):
         if row[0] >= 0:
-            points = [axes.at(r, p) for r, p in zip(curves.recalls, row, strict=True)]
+            end = next((place for place, value in enumerate(row) if value == 0), len(row) - 1)
+            points = [axes.at(r, p) for r, p in zip(curves.recalls[: end + 1], row, strict=False)]
             body.append(polyline(points, "ramp-line", f"--i:{index}"))
     label = (
         f"Precision over recall for {len(shown)} OKS thresholds from {curves.oks_thresholds[0]:.2f} "
@@ -118,13 +119,12 @@ def reliability(calibration: Calibration) -> str:
     return figure(axes.width_px, axes.height_px, label, body)
 
 
-def histogram(counts: Sequence[int], bars: Sequence[str], title: str, unit: str) -> str:
-    """Bars of counts; `bars` holds what is written below each, empty for nothing."""
+def histogram(counts: Sequence[int], ticks: Sequence[tuple[float, str]], title: str, unit: str) -> str:
+    """Bars of counts, the first from 0 to 1 on the x axis; ticks are (place on it, what is written there)."""
     most = max([1, *counts])
     axes = Axes(460, 220, x=(0, len(counts)), y=(0, most), left_px=56)
     half = [(0.0, "0"), (most / 2, f"{most / 2:,.0f}"), (float(most), f"{most:,}")]
-    labels = [(index + 0.5, written) for index, written in enumerate(bars) if written]
-    body = axes.grid(labels, half if most > 1 else half[::2], title, unit)
+    body = axes.grid(ticks, half if most % 2 == 0 else half[::2], title, unit)
     for index, count in enumerate(counts):
         x, y = axes.at(index + 0.1, count)
         width = axes.x_px(index + 0.9) - x
@@ -132,7 +132,5 @@ def histogram(counts: Sequence[int], bars: Sequence[str], title: str, unit: str)
         body.append(
             f'<rect x="{x:.1f}" y="{y:.1f}" width="{width:.1f}" height="{height:.1f}" rx="1.5" class="bar"/>'
         )
-    label = f"{title}: " + ", ".join(
-        f"{written}: {count:,}" for written, count in zip(bars, counts, strict=True) if written
-    )
+    label = f"{unit} by {title}, from {ticks[0][1]} to {ticks[-1][1]}: " + ", ".join(f"{n:,}" for n in counts)
     return figure(axes.width_px, axes.height_px, label, body)

@@ -6,9 +6,8 @@ from dataclasses import dataclass
 
 from pipeline.evaluation import Evaluation
 from pipeline.report.figures import Measured
-from posrefine.metrics.published import PublishedRow
 
-__all__ = ["HeadlineNumber", "NumberRow", "headline", "measured", "number_names", "number_rows"]
+__all__ = ["NumberRow", "measured", "number_rows"]
 
 _MEANING = {
     "AP": "mean over OKS .50 to .95",
@@ -28,79 +27,48 @@ _MEANING = {
 
 
 @dataclass(frozen=True)
-class HeadlineNumber:
-    """One of the benchmark's numbers, measured here.
+class NumberRow:
+    """One of the benchmark's numbers.
 
     Attributes:
         name: as the benchmark calls it.
         meaning: of what it is.
-        value: -1 where there was nobody to be found.
+        value: of this run; -1 where there was nobody to be found.
         interval: low and high of 95%; None where none was computed.
+        without_overlap: of this run on images that are not in the training set; None where there is no such
+            number.
+        published: by others, one for each published row of the network; None where it was not published.
     """
 
     name: str
     meaning: str
     value: float
     interval: tuple[float, float] | None
+    without_overlap: float | None
+    published: tuple[float | None, ...]
 
 
-@dataclass(frozen=True)
-class NumberRow:
-    """One row of the table of numbers.
-
-    Attributes:
-        origin: who measured it, in the first column.
-        detail: which split, scales or images.
-        ours: whether this run measured it.
-        cells: as written, empty where it was not published.
-    """
-
-    origin: str
-    detail: str
-    ours: bool
-    cells: tuple[str, ...]
-
-
-def number_names(evaluation: Evaluation) -> tuple[str, ...]:
-    """The benchmark's numbers, in its order."""
-    return tuple(name for name in type(evaluation).model_fields if name in _MEANING)
-
-
-def headline(evaluation: Evaluation) -> tuple[HeadlineNumber, ...]:
-    """All numbers of this run."""
+def number_rows(evaluation: Evaluation) -> tuple[NumberRow, ...]:
+    """All numbers, in the benchmark's order."""
     intervals = {} if evaluation.diagnosis is None else evaluation.diagnosis.intervals
+    clean = evaluation.numbers_without_train_overlap
     return tuple(
-        HeadlineNumber(
+        NumberRow(
             name=name,
             meaning=_MEANING[name],
             value=getattr(evaluation, name),
             interval=(intervals[name].low, intervals[name].high) if name in intervals else None,
+            without_overlap=None if clean is None else getattr(clean, name),
+            published=tuple(row.numbers.get(name) for row in evaluation.published),
         )
-        for name in number_names(evaluation)
+        for name in type(evaluation).model_fields
+        if name in _MEANING
     )
-
-
-def number_rows(evaluation: Evaluation) -> tuple[NumberRow, ...]:
-    """This run, its intervals, this run without leaked images, then what others published."""
-    names = number_names(evaluation)
-    numbers = headline(evaluation)
-    rows = [NumberRow("this run", "", True, tuple(_written(number.value) for number in numbers))]
-    if evaluation.diagnosis is not None:
-        cells = tuple(
-            "" if number.interval is None else f"{number.interval[0]:.3f}–{number.interval[1]:.3f}"
-            for number in numbers
-        )
-        rows.append(NumberRow("this run", "95% interval", True, cells))
-    clean = evaluation.numbers_without_train_overlap
-    if clean is not None:
-        cells = tuple(_written(getattr(clean, name)) for name in names)
-        rows.append(NumberRow("this run", "without images of the training set", True, cells))
-    return (*rows, *(_published(row, names) for row in evaluation.published))
 
 
 def measured(evaluation: Evaluation) -> tuple[Measured, ...]:
     """AP of this run with its interval, then the published ones, for the plot."""
-    own = headline(evaluation)[0]
+    own = number_rows(evaluation)[0]
     low, high = own.interval or (None, None)
     rows = [Measured("this run", own.value, low, high, ours=True)]
     rows += [
@@ -111,16 +79,5 @@ def measured(evaluation: Evaluation) -> tuple[Measured, ...]:
     return tuple(rows)
 
 
-def _published(row: PublishedRow, names: tuple[str, ...]) -> NumberRow:
-    cells = tuple(_written(row.numbers[name]) if name in row.numbers else "" for name in names)
-    return NumberRow(
-        f"published by {row.source}", f"{row.model}, {row.split}, {row.scales}-scale", False, cells
-    )
-
-
 def _short(source: str) -> str:
     return source.partition(",")[0]
-
-
-def _written(value: float) -> str:
-    return "–" if value < 0 else f"{value:.3f}"
