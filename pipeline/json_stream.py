@@ -14,6 +14,7 @@ __all__ = ["iter_records"]
 
 _PIECE_BYTES = 8 * 1024 * 1024
 _BLANK = " \t\n\r"
+_MAY_GO_ON = {"", *"0123456789.eE+-"}
 
 
 def iter_records(storage: Storage, uri: str, piece_bytes: int = _PIECE_BYTES) -> Iterator[tuple[str, Any]]:
@@ -86,8 +87,8 @@ class _Text:
                 if not self._fetch():
                     raise self.error(str(error)) from error
                 continue
-            # A number that ends with the piece may go on in the next.
-            if end == len(self._buffer) and self._fetch():
+            # A number that ends with the piece, or before an "e" or "." that does, may go on in the next.
+            if self._buffer[end : end + 1] in _MAY_GO_ON and self._fetch():
                 continue
             self._position = end
             return value
