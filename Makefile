@@ -28,6 +28,14 @@ dev: .venv/.installed-dev
 	$(PIP_INSTALL) --editable '.[dev]'
 	@touch $@
 
+demo: install
+	rm -rf $(DEMO)
+	$(BIN)/python jobs/pack.py --synthetic 24 --seed 90000 --shard-images 8 --output $(DEMO)/data
+	$(BIN)/python jobs/annotate.py run --input $(DEMO)/data/shards --annotations $(DEMO)/data/annotations.json \
+		--output $(DEMO)/run --model posrefine_tiny --weights untrained --unit-images 8
+	$(BIN)/python jobs/evaluate.py --predictions $(DEMO)/run --annotations $(DEMO)/data/annotations.json \
+		--protocol coco --output $(DEMO)/evaluation
+
 test: dev
 	$(BIN)/python -m pytest -m "not slow"
 

@@ -38,8 +38,8 @@ class Unit:
     """The unit of work, of retry and of commit: about 128 images.
 
     Exactly one of the three groups of fields is filled, according to `kind`: `objects`; `start_byte` and
-    `end_byte` (members whose header begins in [start, end) of the tar at `uri`); `row_groups` of the Parquet file
-    at `uri`.
+    `end_byte` (members whose header begins in [start, end) of the tar at `uri`); `row_groups` of the
+    Parquet file at `uri`.
     """
 
     unit_id: str
