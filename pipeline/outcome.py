@@ -43,9 +43,10 @@ class Outcome(BaseModel):
         units_done: units committed by this and earlier attempts; None where that was not reached.
         units_total: units of the manifest; None where it was not reached.
         seconds: of this attempt's work on units; None where it had none, and so the speeds.
-        images_per_s: of this attempt.
+        startup_s: the part of them before the first unit was begun.
+        images_per_s: of this attempt, start-up included.
         bare_images_per_s: of one actor's bare predictor in this attempt.
-        efficiency: `images_per_s` over what all actors' bare predictors reach.
+        efficiency: images/s after start-up over what all actors' bare predictors reach.
         started_at: of this attempt.
         finished_at: of this attempt.
         note: there only where the poses mean nothing.
@@ -62,6 +63,7 @@ class Outcome(BaseModel):
     units_done: int | None
     units_total: int | None
     seconds: float | None
+    startup_s: float | None
     images_per_s: float | None
     bare_images_per_s: float | None
     efficiency: float | None
@@ -134,7 +136,8 @@ class Outcome(BaseModel):
         yield f"images    {self.images.get(ImageStatus.OK, 0):,} ok{kinds}"
         yield f"persons   {self.persons:,}"
         if self.images_per_s is not None:
-            yield f"speed     {self.images_per_s:,.1f} images/s over {self.seconds:,.0f} s"
+            over = f"{self.seconds:,.0f} s, {self.startup_s:,.0f} s of it start-up"
+            yield f"speed     {self.images_per_s:,.1f} images/s over {over}"
         if self.efficiency is not None:
             yield (
                 f"          {self.efficiency:.0%} of what the bare predictors reach "
@@ -169,9 +172,10 @@ def exit_code_of(error: BaseException) -> ExitCode:
 
 def _speeds(tally: RunTally | None) -> dict[str, float | None]:
     if tally is None:
-        return dict.fromkeys(("seconds", "images_per_s", "bare_images_per_s", "efficiency"))
+        return dict.fromkeys(("seconds", "startup_s", "images_per_s", "bare_images_per_s", "efficiency"))
     return {
         "seconds": tally.elapsed_s,
+        "startup_s": tally.startup_s,
         "images_per_s": tally.images_per_s,
         "bare_images_per_s": tally.bare_images_per_s,
         "efficiency": tally.efficiency,

@@ -28,11 +28,12 @@ class RunTally:
         units_done: committed units, those of earlier runs included.
         images: images of this run by status.
         persons: persons found in this run.
-        elapsed_s: seconds since the first unit could have started.
-        images_per_s: over this run.
+        elapsed_s: seconds of this run.
+        startup_s: the part of them before the first unit was begun, while workers and actors started.
+        images_per_s: over this run, start-up included.
         images_per_s_now: over the last half minute.
         remaining_s: estimated seconds to the last unit; None before the first receipt.
-        efficiency: images/s of the run over what its actors' bare predictors reach; None at first.
+        efficiency: images/s after start-up over what the actors' bare predictors reach; None at first.
         bare_images_per_s: images/s of one actor's bare predictor; None at first.
     """
 
@@ -41,6 +42,7 @@ class RunTally:
     images: dict[ImageStatus, int]
     persons: int
     elapsed_s: float
+    startup_s: float
     images_per_s: float
     images_per_s_now: float
     remaining_s: float | None
@@ -75,6 +77,7 @@ class Telemetry:
         self._units_total, self._units_before, self._units_now = units_total, units_done, 0
         self._images: Tallies[ImageStatus] = Tallies()
         self._persons, self._predictor_s = 0, 0.0
+        self._first_unit_at: float | None = None
         self._recent: deque[tuple[float, int]] = deque()
         self.registry = CollectorRegistry()
         self._metrics = _Metrics(self.registry)
@@ -82,6 +85,9 @@ class Telemetry:
 
     def receive(self, receipt: Receipt) -> None:
         """Count one committed unit."""
+        if self._first_unit_at is None:
+            worked_s = receipt.load_s + receipt.infer_s + receipt.commit_s
+            self._first_unit_at = max(self._start, self._clock() - worked_s)
         self._units_now += 1
         self._images.update(receipt.images)
         self._persons += receipt.persons
@@ -92,7 +98,9 @@ class Telemetry:
 
     def tally(self) -> RunTally:
         """Where the run stands now."""
-        elapsed = max(self._clock() - self._start, 1e-9)
+        now = self._clock()
+        first = now if self._first_unit_at is None else self._first_unit_at
+        elapsed, worked = max(now - self._start, 1e-9), max(now - first, 1e-9)
         images, ok = self._images.total(), self._images[ImageStatus.OK]
         pending = self._units_total - self._units_before - self._units_now
         bare = ok / self._predictor_s if self._predictor_s else None
@@ -102,10 +110,11 @@ class Telemetry:
             images=dict(self._images),
             persons=self._persons,
             elapsed_s=elapsed,
+            startup_s=first - self._start,
             images_per_s=images / elapsed,
             images_per_s_now=self._recent_images() / min(elapsed, _RECENT_S),
-            remaining_s=elapsed / self._units_now * pending if self._units_now else None,
-            efficiency=ok / elapsed / (bare * self._actors) if bare else None,
+            remaining_s=worked / self._units_now * pending if self._units_now else None,
+            efficiency=ok / worked / (bare * self._actors) if bare else None,
             bare_images_per_s=bare,
         )
 

@@ -42,13 +42,15 @@ def test_receipts_come_back_from_their_table():
 def test_speed_time_left_and_efficiency_follow_from_the_receipts():
     clock = Clock()
     telemetry = Telemetry(units_total=10, units_done=4, actors=2, clock=clock)
-    clock.now += 5
+    clock.now += 14.5
     telemetry.receive(RECEIPT)
-    clock.now += 5
+    clock.now += 5.5
     telemetry.receive(RECEIPT)
     tally = telemetry.tally()
     assert (tally.units_done, tally.units_total, tally.images_done, tally.images_failed) == (6, 10, 20, 2)
-    assert tally.images_per_s == pytest.approx(2.0)
+    assert tally.images_per_s == pytest.approx(1.0)
+    # The first receipt tells of 4.5 s of work, so the first 10 s were start-up.
+    assert tally.startup_s == pytest.approx(10.0)
     assert tally.remaining_s == pytest.approx(20.0)
     # Each bare predictor does 9 images in 2 s: two could have done 90 in these 10 s; 18 were done.
     assert tally.bare_images_per_s == pytest.approx(4.5)
@@ -76,7 +78,7 @@ def test_the_line_says_units_images_speed_time_and_failures():
     clock.now += 10
     telemetry.receive(RECEIPT)
     line = progress_line(telemetry.tally())
-    assert line == "1 of 1,000 units · 10 images · 1.0 images/s · 2:46:30 left · 1 failed"
+    assert line == "1 of 1,000 units · 10 images · 1.0 images/s · 1:14:56 left · 1 failed"
 
 
 def test_metrics_are_served_with_what_was_counted():

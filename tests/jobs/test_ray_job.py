@@ -1,0 +1,98 @@
+"""The annotate job as `ray job submit` runs it, on a cluster with a dashboard on loopback."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from support.images import encode, gradient
+from support.ports import free_port
+
+REPOSITORY = Path(__file__).parents[2]
+RAY = Path(sys.executable).with_name("ray")
+EXCLUDES = ["tests", "docs"]
+
+
+@dataclass(frozen=True)
+class Head:
+    dashboard: str
+    environment: dict[str, str]
+
+
+@pytest.fixture(scope="module")
+def head() -> Iterator[Head]:
+    port = free_port()
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
+    environment["RAY_AUTH_MODE"] = "disabled"
+    # The job's `python` must be the one that the suite runs in.
+    environment["PATH"] = f"{RAY.parent}{os.pathsep}{environment['PATH']}"
+    # Ray's sockets lie in its folder, and socket paths are short.
+    with tempfile.TemporaryDirectory(prefix="ray", dir="/tmp", ignore_cleanup_errors=True) as folder:
+        command = [
+            *(str(RAY), "start", "--head", "--block", "--num-cpus=2", f"--port={free_port()}"),
+            *("--node-ip-address=127.0.0.1", "--dashboard-host=127.0.0.1", f"--dashboard-port={port}"),
+            *(f"--temp-dir={folder}", "--disable-usage-stats"),
+        ]
+        with subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL) as process:
+            try:
+                _wait_for(f"http://127.0.0.1:{port}/api/version")
+                yield Head(f"http://127.0.0.1:{port}", environment)
+            finally:
+                process.terminate()
+
+
+def _wait_for(url: str) -> None:
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        try:
+            with urllib.request.urlopen(url):
+                return
+        except OSError:
+            time.sleep(0.3)
+    pytest.fail(f"{url} did not answer within a minute")
+
+
+def submit(head: Head, *arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [
+        *(str(RAY), "job", "submit", f"--address={head.dashboard}", "--working-dir=."),
+        *("--runtime-env-json", json.dumps({"excludes": EXCLUDES})),
+        *("--", "python", "jobs/annotate.py", *arguments),
+    ]
+    return subprocess.run(
+        command,
+        env=head.environment,
+        cwd=REPOSITORY,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+
+
+@pytest.mark.slow
+def test_a_submitted_job_annotates_and_leaves_its_exit_code_in_the_outcome(head: Head, tmp_path: Path):
+    folder, output = tmp_path / "photos", tmp_path / "out"
+    folder.mkdir()
+    for index in range(3):
+        (folder / f"{index}.png").write_bytes(encode(gradient(), "PNG"))
+    (folder / "text.jpg").write_bytes(b"words")
+    settings = ["--model", "posrefine_tiny", "--weights", "untrained", "--input-size", "64"]
+
+    done = submit(head, "run", "--input", str(folder), "--output", str(output), *settings)
+
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert (output / "outcome.json").exists(), done.stdout + done.stderr
+    outcome = json.loads((output / "outcome.json").read_text())
+    assert outcome["exit_code"] == 3
+    assert outcome["images"] == {"ok": 3, "unsupported": 1}
+    assert "mean nothing" in outcome["note"]
+    assert "mean nothing" in done.stdout
