@@ -19,6 +19,7 @@ import polars
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import ray
 from support.networks import noisy_network
 from support.ray_cluster import kill_workers, started_cluster
 from support.s3 import Bucket, S3Server
@@ -27,6 +28,7 @@ from support.shared import shared_path
 
 from jobs.annotate import main
 from pipeline.lock import RunLock
+from pipeline.quarantine import attempt, start_ledger
 from pipeline.storage import Storage
 from posrefine.weights import save_weights
 
@@ -341,3 +343,27 @@ def test_status_plan_and_replay_look_without_touching(
         rows["persons"].combine_chunks().value_lengths() == unit["persons"].combine_chunks().value_lengths()
     )
     assert everything(output) == before
+
+
+def test_the_image_that_kills_its_workers_is_found_and_its_neighbours_finish(cluster: str):
+    images = ["before", "killer", "between", "other killer", "after"]
+    ledger = start_ledger()
+
+    def work(_: pa.Table) -> pa.Table:
+        finished = []
+        with attempt(ledger, "inference", "u") as (this, touch):
+            for image in images:
+                if image in this.quarantined:
+                    continue
+                if this.isolated:
+                    touch(image)
+                if "killer" in image:
+                    os._exit(1)
+                finished.append(image)
+        return pa.table({"image": finished, "attempts": [this.number] * len(finished)})
+
+    rows = ray.data.from_items([1]).map_batches(work, batch_format="pyarrow").take_all()
+
+    assert [row["image"] for row in rows] == ["before", "between", "after"]
+    # Three deaths of the whole unit, then two of each killer alone.
+    assert rows[0]["attempts"] == 8
