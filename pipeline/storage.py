@@ -5,6 +5,9 @@ input and output alike. A `Storage` holds its options and nothing else: it pickl
 process makes its own clients on first use. Endpoint, region and credentials come from the AWS environment or
 chain alone.
 
+Stores that do not take the client's checksums (Ceph) want `AWS_REQUEST_CHECKSUM_CALCULATION` and
+`AWS_RESPONSE_CHECKSUM_VALIDATION` set to `when_required`; others find flipped bytes by them.
+
 Errors are the `StorageError` family: `ObjectMissing`, `ObjectChanged`, `ObjectExists`, and `StorageError`
 itself for a store that cannot be reached or refuses, after retries within `StorageOptions.deadline_s`.
 """
@@ -75,11 +78,13 @@ class Storage:
         _store_for(uri, self.options).put(uri, data)
 
     def create(self, uri: str, data: bytes) -> None:
-        """Write the object by one put, only if there is none; otherwise `ObjectExists`.
+        """Write the object by one put, only if there is none; `ObjectExists` if there is one with other
+        bytes.
 
-        Of several writers one wins. A writer whose reply was lost and whose repeated put meets an object
-        with its own bytes has won as well, so `data` should hold something that only this writer writes (an
-        owner token).
+        Of several writers one wins. Meeting its own bytes is no conflict, because a put whose reply was lost
+        is repeated, by layers that do not tell, and then meets the object it has written. So `data` should
+        hold something that only this writer writes (an owner token) wherever a second writer must be told
+        apart.
         """
         uri = normalise_uri(uri)
         _store_for(uri, self.options).create(uri, data)

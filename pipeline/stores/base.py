@@ -57,7 +57,7 @@ class Store(Protocol):
         """Write the object in one piece, in place of whatever is there."""
 
     def create(self, uri: str, data: bytes) -> None:
-        """Write the object in one piece unless there is one: `ObjectExists`."""
+        """Write the object in one piece unless there is one with other bytes: `ObjectExists`."""
 
     def delete(self, uri: str) -> None:
         """Remove the object; one that is not there is no error."""

@@ -46,18 +46,24 @@ class LocalStore:
             unfinished.replace(uri)
 
     def create(self, uri: str, data: bytes) -> None:
-        """Write the file unless there is one."""
+        """Write the file unless there is one with other bytes."""
         path = Path(uri)
         with _errors_named(uri, "create"), _written_beside(path, data) as unfinished:
-            if not self._options.create_only_puts:
-                if path.exists():
-                    raise ObjectExists(f"{uri}: exists already")
+            is_mine = self._move_if_free(unfinished, path)
+            if not is_mine and path.read_bytes() != data:
+                raise ObjectExists(f"{uri}: exists already")
+
+    def _move_if_free(self, unfinished: Path, path: Path) -> bool:
+        if not self._options.create_only_puts:
+            is_free = not path.exists()
+            if is_free:
                 unfinished.replace(path)
-                return
-            try:
-                os.link(unfinished, path)
-            except FileExistsError as error:
-                raise ObjectExists(f"{uri}: exists already") from error
+            return is_free
+        try:
+            os.link(unfinished, path)
+        except FileExistsError:
+            return False
+        return True
 
     def delete(self, uri: str) -> None:
         """Remove the file if it is there."""

@@ -17,7 +17,7 @@ import s3fs
 from fsspec.asyn import sync
 
 from pipeline.stores.base import ObjectInfo, StorageOptions
-from pipeline.stores.s3_errors import CLIENT_ERRORS, explain, http_status, is_transient, was_repeated
+from pipeline.stores.s3_errors import CLIENT_ERRORS, explain, http_status, is_transient
 from pipeline.uris import split_s3
 from posrefine.errors import ObjectChanged, ObjectExists, ObjectMissing, StorageError
 
@@ -26,8 +26,7 @@ __all__ = ["S3Store"]
 Result = TypeVar("Result")
 Client: TypeAlias = Any
 """The aiobotocore client, which has no static type."""
-Request = Callable[[Client, int], Awaitable[Result]]
-"""Takes the client and the number of attempts made before."""
+Request = Callable[[Client], Awaitable[Result]]
 
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.2, 10.0
 
@@ -51,7 +50,7 @@ class S3Store:
     def read(self, uri: str, start: int | None, end: int | None, etag: str | None) -> bytes:
         """The whole object or its bytes [start, end)."""
 
-        async def request(client: Client, attempt: int) -> bytes:
+        async def request(client: Client) -> bytes:
             return await _get(client, uri, start, end, etag)
 
         size_bytes = end - start if start is not None and end is not None else 0
@@ -60,27 +59,27 @@ class S3Store:
     def put(self, uri: str, data: bytes) -> None:
         """Write the object by one put."""
 
-        async def request(client: Client, attempt: int) -> None:
+        async def request(client: Client) -> None:
             await client.put_object(**_address(uri), Body=data)
 
         self._repeat(uri, "write", len(data), request)
 
     def create(self, uri: str, data: bytes) -> None:
-        """Write the object by one put if there is none."""
+        """Write the object by one put if there is none, or it holds the same bytes."""
 
-        async def request(client: Client, attempt: int) -> None:
+        async def request(client: Client) -> None:
             try:
                 await client.put_object(**_address(uri), Body=data, IfNoneMatch="*")
             except CLIENT_ERRORS as error:
-                lost_reply = http_status(error) == 412 and (attempt > 0 or was_repeated(error))
-                if not lost_reply or await _get(client, uri) != data:
+                # Any layer below may have repeated a put whose reply was lost, and then met its own object.
+                if http_status(error) != 412 or await _get_if_there(client, uri) != data:
                     raise
 
-        async def request_looking_first(client: Client, attempt: int) -> None:
+        async def request_looking_first(client: Client) -> None:
             stored = await _get_if_there(client, uri)
             if stored is None:
                 await client.put_object(**_address(uri), Body=data)
-            elif attempt == 0 or stored != data:
+            elif stored != data:
                 raise ObjectExists(f"{uri}: exists already")
 
         keeps = self._options.create_only_puts
@@ -89,7 +88,7 @@ class S3Store:
     def delete(self, uri: str) -> None:
         """Remove the object if it is there."""
 
-        async def request(client: Client, attempt: int) -> None:
+        async def request(client: Client) -> None:
             await client.delete_object(**_address(uri))
 
         self._repeat(uri, "delete", 0, request)
@@ -99,7 +98,7 @@ class S3Store:
         if not split_s3(uri)[1]:
             raise ObjectMissing(f"{uri}: is a bucket, not an object")
 
-        async def request(client: Client, attempt: int) -> ObjectInfo:
+        async def request(client: Client) -> ObjectInfo:
             reply = await client.head_object(**_address(uri))
             return ObjectInfo(uri, reply["ContentLength"], reply["ETag"].strip('"'))
 
@@ -119,7 +118,7 @@ class S3Store:
             where["ContinuationToken"] = page["NextContinuationToken"]
 
     def _list_page(self, uri: str, where: dict[str, str]) -> dict[str, Any]:
-        async def request(client: Client, attempt: int) -> dict[str, Any]:
+        async def request(client: Client) -> dict[str, Any]:
             page: dict[str, Any] = await client.list_objects_v2(**where)
             return page
 
@@ -130,13 +129,13 @@ class S3Store:
         budget_s = self._options.budget_s(size_bytes)
         deadline = time.monotonic() + budget_s
 
-        async def attempt_once(attempt: int) -> Result:
-            return await request(await self._s3.set_session(), attempt)
+        async def attempt_once() -> Result:
+            return await request(await self._s3.set_session())
 
         for attempt in itertools.count():
             try:
                 result: Result = sync(
-                    self._s3.loop, attempt_once, attempt, timeout=max(0.1, deadline - time.monotonic())
+                    self._s3.loop, attempt_once, timeout=max(0.1, deadline - time.monotonic())
                 )
             except CLIENT_ERRORS as error:
                 if not is_transient(error):

@@ -8,16 +8,20 @@ import aiohttp
 from botocore.exceptions import (
     BotoCoreError,
     ClientError,
+    CredentialRetrievalError,
+    FlexibleChecksumError,
     HTTPClientError,
     IncompleteReadError,
+    MetadataRetrievalError,
     NoCredentialsError,
     PartialCredentialsError,
 )
+from botocore.exceptions import ConnectionError as BotoConnectionError
 from botocore.parsers import ResponseParserError
 
 from posrefine.errors import ObjectChanged, ObjectExists, ObjectMissing, StorageError
 
-__all__ = ["CLIENT_ERRORS", "explain", "http_status", "is_transient", "was_repeated"]
+__all__ = ["CLIENT_ERRORS", "explain", "http_status", "is_transient"]
 
 CLIENT_ERRORS = (
     ClientError,
@@ -38,6 +42,14 @@ _TRANSIENT_CODES = {
     "Throttling",
     "XAmzContentSHA256Mismatch",
 }
+_TRANSIENT_KINDS = (
+    BotoConnectionError,
+    CredentialRetrievalError,
+    FlexibleChecksumError,
+    HTTPClientError,
+    IncompleteReadError,
+    MetadataRetrievalError,
+)
 _CREDENTIALS = "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, AWS_PROFILE or a role of the machine"
 
 
@@ -49,24 +61,18 @@ def http_status(error: BaseException) -> int | None:
     return status
 
 
-def was_repeated(error: BaseException) -> bool:
-    """Whether the client itself made the request more than once before this answer came."""
-    if not isinstance(error, ClientError):
-        return False
-    return bool(error.response.get("ResponseMetadata", {}).get("RetryAttempts", 0))
-
-
 def is_transient(error: Exception) -> bool:
     """Whether the same request may succeed a little later.
 
-    Connections that break or stay silent, bodies cut short, answers that make no sense, 5xx, and the
-    refusals that ask for another try. Never refusals of access, wrong names, or missing objects.
+    Connections that break or stay silent, bodies cut short or with a wrong checksum, answers that make no
+    sense, 5xx, and the refusals that ask for another try. Never refusals of access, wrong names, or missing
+    objects.
     """
     if isinstance(error, ClientError):
         status, code = http_status(error) or 0, error.response.get("Error", {}).get("Code", "")
         return status >= 500 or status in _TRANSIENT_STATUS or code in _TRANSIENT_CODES
     if isinstance(error, BotoCoreError):
-        return isinstance(error, HTTPClientError | IncompleteReadError)
+        return isinstance(error, _TRANSIENT_KINDS)
     return True
 
 

@@ -17,7 +17,7 @@ from posrefine.errors import (
     StorageError,
 )
 
-IMPATIENT = Storage(StorageOptions(deadline_s=2.0, connect_timeout_s=0.5, read_timeout_s=0.5, attempts=2))
+IMPATIENT = Storage(StorageOptions(deadline_s=2.0, connect_timeout_s=0.5, read_timeout_s=0.5, attempts=1))
 
 
 @pytest.fixture(params=["local", "s3"])
@@ -103,6 +103,14 @@ def test_create_writes_once_and_then_refuses(root, storage):
     assert storage.read_bytes(uri) == b"mine"
 
 
+@pytest.mark.parametrize("create_only_puts", [True, False])
+def test_creating_the_very_same_bytes_again_is_no_conflict(root, create_only_puts):
+    storage = Storage(StorageOptions(create_only_puts=create_only_puts))
+    for _ in range(2):
+        storage.create(join_uri(root, "a"), b"mine")
+    assert [info.size_bytes for info in storage.list(root)] == [4]
+
+
 def test_a_folder_that_is_a_file_is_an_error_and_not_an_object_that_exists(tmp_path, storage):
     (tmp_path / "file").write_bytes(b"x")
     for write in (storage.create, storage.put):
@@ -134,7 +142,8 @@ def test_creating_by_looking_first_also_refuses_what_is_there(root):
     uri = join_uri(root, "a")
     weak.create(uri, b"mine")
     with pytest.raises(ObjectExists):
-        weak.create(uri, b"mine")
+        weak.create(uri, b"yours")
+    assert weak.read_bytes(uri) == b"mine"
 
 
 def test_the_probe_finds_create_only_puts_and_leaves_nothing_behind(root, storage):
