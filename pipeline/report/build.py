@@ -41,7 +41,7 @@ def report_evaluation(
         evaluation: its result; the predictions and annotations that it names are read again.
         output: folder or bucket prefix.
         storage: of everything.
-        gallery_images: in each group of the gallery.
+        gallery_images: in each group of the gallery; 0 for none.
 
     Returns:
         The page's address.
@@ -140,7 +140,9 @@ def _survey(
         for group in survey.groups
     )
     note = f"Picked among {survey.images:,} images."
-    if not groups:
+    if gallery_images == 0:
+        note = "No images were asked for."
+    elif not groups:
         note = f"There is nothing to show: of {survey.images:,} images none has poses."
     return survey, _Gallery(groups, note)
 
@@ -174,7 +176,7 @@ class _EvaluationView:
         self.own_columns = 1 + sum(
             part is not None for part in (evaluation.diagnosis, evaluation.numbers_without_train_overlap)
         )
-        self.interval_plot = interval_plot("AP", measured(evaluation))
+        self.interval_plot = interval_plot("AP", measured(evaluation)) if measured(evaluation) else ""
         if evaluation.diagnosis is not None:
             curves = evaluation.diagnosis.precision_recall
             self.precision_recall = precision_recall(curves)

@@ -124,7 +124,7 @@ class _Top(Generic[Item]):
         entry = (key, next(self._order), item)
         if len(self._heap) < self._size:
             heapq.heappush(self._heap, entry)
-        elif entry > self._heap[0]:
+        elif self._heap and entry > self._heap[0]:
             heapq.heapreplace(self._heap, entry)
 
     def items(self) -> list[Item]:

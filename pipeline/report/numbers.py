@@ -67,10 +67,10 @@ def number_rows(evaluation: Evaluation) -> tuple[NumberRow, ...]:
 
 
 def measured(evaluation: Evaluation) -> tuple[Measured, ...]:
-    """AP of this run with its interval, then the published ones, for the plot."""
+    """AP of this run with its interval where there is one, then the published ones, for the plot."""
     own = number_rows(evaluation)[0]
     low, high = own.interval or (None, None)
-    rows = [Measured("this run", own.value, low, high, ours=True)]
+    rows = [Measured("this run", own.value, low, high, ours=True)] if own.value >= 0 else []
     rows += [
         Measured(f"published: {row.split}, {row.scales}-scale, {_short(row.source)}", row.numbers["AP"])
         for row in evaluation.published

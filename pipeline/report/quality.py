@@ -63,22 +63,25 @@ def _judge(
 ) -> Iterator[JudgedImage]:
     by_id = {image_id: image for image, image_id in zip(images, _ids(images, annotations), strict=True)}
     by_id.pop(NO_IMAGE, None)
-    chosen = np.array(sorted(by_id), np.int64)
-    truth = annotations.truth.select(np.searchsorted(annotations.truth.image_ids, chosen))
+    everyone = annotations.truth
+    peopled = everyone.image_ids[np.unique(everyone.person_image[~everyone.ignored])]
+    chosen = np.intersect1d(np.array(list(by_id), np.int64), peopled)
+    if len(chosen) == 0:
+        return
+    truth = everyone.select(np.searchsorted(everyone.image_ids, chosen))
     errors = judge_joints(truth, _detections(by_id, protocol), protocol)
     owner = np.repeat(np.arange(len(chosen)), errors.detections_per_image)
     oks = np.bincount(owner, np.nan_to_num(errors.oks), len(chosen))
     for position, image_id in enumerate(chosen.tolist()):
         counted = (truth.person_image == position) & ~truth.ignored
         persons = int(counted.sum())
-        if persons:
-            yield JudgedImage(
-                image=by_id[image_id],
-                persons=persons,
-                mean_oks=float(oks[position]) / persons,
-                keypoints=truth.keypoints[counted],
-                labelled=truth.labelled[counted],
-            )
+        yield JudgedImage(
+            image=by_id[image_id],
+            persons=persons,
+            mean_oks=float(oks[position]) / persons,
+            keypoints=truth.keypoints[counted],
+            labelled=truth.labelled[counted],
+        )
 
 
 def _ids(images: Sequence[ImageResult], annotations: Annotations) -> list[int]:

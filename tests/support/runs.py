@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from support.annotated import annotated_people
+from support.images import encode, gradient
 
 from pipeline.commit import COMMITTED_AT, encode_table
 from pipeline.layout import OutputTree
@@ -20,10 +22,12 @@ from posrefine.skeletons import COCO, Skeleton
 UNTRAINED = "untrained network: the poses mean nothing"
 
 
-def metadata_of(skeleton: Skeleton = COCO, *, note: str | None = None, exif: str = "apply") -> TableMetadata:
+def metadata_of(
+    skeleton: Skeleton = COCO, *, note: str | None = None, exif: str = "apply", model: str = "dekr_w32"
+) -> TableMetadata:
     return TableMetadata(
         skeleton=skeleton,
-        model="dekr_w32",
+        model=model,
         weights="mmpose:dekr_w32_coco",
         weights_sha256="0" * 64,
         settings=json.dumps({"exif": exif, "scales": [1.0], "flip": True}),
@@ -118,3 +122,12 @@ def _invented(image: dict[str, Any], rng: np.random.Generator) -> tuple[Any, ...
     corner = rng.uniform(0, 0.6, 2) * (image["width"], image["height"])
     points = corner + rng.uniform(0, size_px, (17, 2))
     return points, rng.uniform(0.05, 0.3, 17), float(rng.uniform(0.05, 0.3)), rng.uniform(1, 20, 17)
+
+
+def made_up_set(folder: Path, images: int = 12, seed: int = 0) -> dict[str, Any]:
+    """Annotations of made-up people in images of plain gradients, which are written to `folder`."""
+    annotations = annotated_people(images, seed)
+    folder.mkdir(parents=True, exist_ok=True)
+    for image in annotations["images"]:
+        (folder / image["file_name"]).write_bytes(encode(gradient(image["width"], image["height"])))
+    return annotations

@@ -1,0 +1,81 @@
+"""The report as a reader meets it: in a real browser, on a desk and on a phone, by day and by night."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from support.annotated import write_json
+from support.browser import Site, read_dom, serving_pages, take_picture
+from support.runs import made_up_set, noisy_predictions, write_run
+from support.shared import shared_path
+
+from pipeline.evaluate import EvaluationRequest, evaluate
+from pipeline.evaluation import Evaluation
+from pipeline.report import report_evaluation
+from pipeline.storage import Storage
+
+_PROBE = b"""<!doctype html><iframe src="/index.html" style="width:375px;height:4000px;border:0"></iframe>
+<p id="width">?</p><script>
+document.querySelector("iframe").onload = event => {
+  document.getElementById("width").textContent = event.target.contentDocument.documentElement.scrollWidth;
+};
+</script>"""
+
+
+def evaluate_set(folder: Path, truth: Path | str, run: str) -> Evaluation:
+    return evaluate(EvaluationRequest(run, str(truth), "coco", draws=20, distributed=False), Storage())
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    folder = tmp_path_factory.mktemp("page")
+    annotations = made_up_set(folder / "images")
+    run = write_run(folder / "run", [noisy_predictions(annotations, folder / "images")])
+    found = evaluate_set(folder, write_json(folder / "truth.json", annotations), run)
+    uri = report_evaluation(found, str(folder), Storage(), gallery_images=3)
+    with serving_pages({"/index.html": Path(uri).read_bytes(), "/probe.html": _PROBE}) as site:
+        yield site
+
+
+def test_the_browser_shows_the_page_and_asks_for_nothing_else(site: Site):
+    site.asked.clear()
+    dom = read_dom(site, "/index.html")
+    assert site.asked == ["/index.html"]
+    assert "COCO AP, this run" in dom
+    assert len(re.findall("<figure", dom)) == 9
+    assert len(re.findall("<svg", dom)) == 5
+
+
+def test_nothing_sticks_out_of_a_phone(site: Site):
+    width = re.search(r'<p id="width">(\d+)</p>', read_dom(site, "/probe.html"))
+    assert width is not None
+    assert int(width[1]) <= 375
+
+
+def test_the_page_follows_the_readers_light_or_dark(site: Site, tmp_path: Path):
+    light = take_picture(site, "/index.html", tmp_path, width_px=1280, height_px=900)
+    dark = take_picture(site, "/index.html", tmp_path, width_px=1280, height_px=900, dark=True)
+    assert light.shape == dark.shape == (900, 1280, 3)
+    assert np.median(light) > 200
+    assert np.median(dark) < 60
+    # Text and marks, not a blank page.
+    assert light.std() > 15
+    assert dark.std() > 15
+
+
+def test_photographs_with_their_skeletons_are_on_the_page(tmp_path: Path):
+    truth = shared_path("data", "coco67")
+    annotations = json.loads((truth / "person_keypoints.json").read_text())
+    run = write_run(tmp_path / "run", [noisy_predictions(annotations, truth / "images", noise=0.06)])
+    found = evaluate_set(tmp_path, truth / "person_keypoints.json", run)
+    uri = report_evaluation(found, str(tmp_path), Storage())
+    with serving_pages({"/index.html": Path(uri).read_bytes()}) as site:
+        dom = read_dom(site, "/index.html")
+    assert f"{found.AP:.3f}" in dom
+    assert dom.count("data:image/jpeg;base64,") == 18
+    assert "Lowest mean OKS" in dom
