@@ -35,14 +35,14 @@ class Verdicts:
         threshold: position of the OKS threshold.
         area: position of the area range.
         image: [D'] int32, position of each detection's image in the table.
-        right: [D'] bool, whether it took a person.
+        right: [R] int32, positions of those that took a person, ascending.
         positives: [I] persons to be found in each image.
     """
 
     threshold: int
     area: int
     image: NDArray[np.int32]
-    right: NDArray[np.bool_]
+    right: NDArray[np.int32]
     positives: NDArray[np.int32]
 
 
@@ -58,7 +58,7 @@ def verdicts(table: MatchTable) -> Iterator[Verdicts]:
         matched, ignored = table.matched[order, area], table.ignored[order, area]
         for threshold in range(table.num_thresholds):
             counted = (ignored >> threshold & 1) == 0
-            right = (matched[counted] >> threshold & 1).astype(bool)
+            right = np.flatnonzero(matched[counted] >> threshold & 1).astype(np.int32)
             yield Verdicts(threshold, area, image[counted], right, table.positives[:, area])
 
 
@@ -85,24 +85,26 @@ def curves_of(
     precision = np.full((table.num_thresholds, len(recalls), ranges), -1.0)
     recall = np.full((table.num_thresholds, ranges), -1.0)
     for verdict in judged:
-        right = verdict.right.astype(float)
-        counted = np.ones(len(right)) if weights is None else weights[verdict.image]
+        counted = np.ones(len(verdict.image)) if weights is None else weights[verdict.image]
         positives = float(verdict.positives.sum() if weights is None else verdict.positives @ weights)
         if positives > 0:
-            curve, highest = _precision_and_recall(right * counted, counted, positives, recalls)
+            curve, highest = _precision_and_recall(counted, verdict.right, positives, recalls)
             precision[verdict.threshold, :, verdict.area] = curve
             recall[verdict.threshold, verdict.area] = highest
     return Curves(precision, recall)
 
 
 def _precision_and_recall(
-    right: NDArray[np.float64], counted: NDArray[np.float64], positives: float, recalls: NDArray[np.float64]
+    counted: NDArray[np.float64], right: NDArray[np.int32], positives: float, recalls: NDArray[np.float64]
 ) -> tuple[NDArray[np.float64], float]:
-    """[R] interpolated precision at the recall thresholds and the highest recall; weights [D], best first."""
+    """[R] interpolated precision at the recall thresholds and the highest recall; weights [D], best first.
+
+    Recall rises, and precision is highest, where a detection is right: the others need only be counted.
+    """
     curve = np.zeros(len(recalls))
-    if len(right) == 0:
+    found, tried = np.cumsum(counted[right]), np.cumsum(counted)[right]
+    if len(found) == 0:
         return curve, 0.0
-    found, tried = np.cumsum(right), np.cumsum(counted)
     recall = found / positives
     envelope = np.maximum.accumulate((found / (tried + np.spacing(1)))[::-1])[::-1]
     at = np.searchsorted(recall, recalls, side="left")
