@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
 from types import NoneType, UnionType
 from typing import Any, Literal, Union, get_args, get_origin
 
+from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from pipeline.config import SETTING_GROUPS
@@ -14,20 +16,22 @@ from pipeline.config import SETTING_GROUPS
 __all__ = ["add_settings", "settings_given"]
 
 
-def add_settings(parser: argparse.ArgumentParser) -> None:
-    """Add an option for every setting of a run, under the headings of their groups.
+def add_settings(parser: argparse.ArgumentParser, groups: Sequence[type[BaseModel]] = SETTING_GROUPS) -> None:
+    """Add an option for every setting, under the headings of their groups.
 
     Values stay text here: the settings themselves check them, wherever they come from.
     """
-    for group in SETTING_GROUPS:
+    for group in groups:
         section = parser.add_argument_group(str(group.__doc__).rstrip("."))
         for name, setting in group.model_fields.items():
             section.add_argument(f"--{name.replace('_', '-')}", **_option(setting))
 
 
-def settings_given(arguments: argparse.Namespace) -> dict[str, Any]:
+def settings_given(
+    arguments: argparse.Namespace, groups: Sequence[type[BaseModel]] = SETTING_GROUPS
+) -> dict[str, Any]:
     """The settings that the command line gave, by name."""
-    names = {name for group in SETTING_GROUPS for name in group.model_fields}
+    names = {name for group in groups for name in group.model_fields}
     return {name: value for name, value in vars(arguments).items() if name in names}
 
 

@@ -29,7 +29,7 @@ from posrefine.skeletons import Skeleton
 from posrefine.training.labels import label_image
 from posrefine.training.samples import LabelledImage
 
-__all__ = ["ImagePlace", "LabelledImages", "find_images"]
+__all__ = ["Frames", "ImagePlace", "LabelledImages", "find_images"]
 
 logger = logging.getLogger(__name__)
 
@@ -63,6 +63,7 @@ class LabelledImages:
         annotations: each image's annotations.
         skeleton: whose joints they name.
         exif: the rule that gives the frame of the annotations; COCO's were made on the pixels as stored.
+        categories: of the annotation file.
         storage: reads the images.
     """
 
@@ -71,13 +72,30 @@ class LabelledImages:
     annotations: Sequence[Sequence[Record]]
     skeleton: Skeleton
     exif: ExifRule
+    categories: Sequence[Record]
     storage: Storage
 
     @staticmethod
     def open(
-        images: str, annotation_uri: str, skeleton: Skeleton, storage: Storage, *, exif: ExifRule = "ignore"
+        images: str,
+        annotation_uri: str,
+        skeleton: Skeleton,
+        storage: Storage,
+        *,
+        exif: ExifRule = "ignore",
+        limit: int | None = None,
+        only_with_persons: bool = True,
     ) -> LabelledImages:
-        """Find the images of an annotation file; those without any annotation are left out.
+        """Find the images of an annotation file.
+
+        Args:
+            images: folder of images or tars, or a tar.
+            annotation_uri: COCO or CrowdPose annotation file.
+            skeleton: whose joints it names.
+            storage: reads both.
+            exif: the rule that gives the frame of the annotations.
+            limit: take so many of the file's images, the first ones.
+            only_with_persons: leave out images without any annotation.
 
         Raises:
             ConfigurationError: the file is not in COCO's form, or none of its images is there.
@@ -87,25 +105,20 @@ class LabelledImages:
         persons: defaultdict[int, list[Record]] = defaultdict(list)
         for record in content["annotations"]:
             persons[record["image_id"]].append(_slim(record))
-        found = {place.key: place for place in find_images(images, storage)}
-        by_name = {PurePosixPath(key).name: place for key, place in found.items()}
-        wanted = [record for record in content["images"] if persons.get(record["id"])]
-        matched = [
-            (place, record)
-            for record in wanted
-            if (
-                place := found.get(record["file_name"])
-                or by_name.get(PurePosixPath(record["file_name"]).name)
-            )
-        ]
-        _check_matches(images, annotation_uri, len(found), len(wanted), len(matched))
+        wanted = [image for image in content["images"] if persons.get(image["id"]) or not only_with_persons]
+        matched = _match(wanted[:limit], images, annotation_uri, storage)
         labels = [persons[record["id"]] for _, record in matched]
-        if not any(entry.get("num_keypoints", 1) for entries in labels for entry in entries):
+        if not any(any(entry.get("keypoints", ())[2::3]) for entries in labels for entry in entries):
             raise TrainingError(
-                f"annotations {annotation_uri}: no person with labelled keypoints; check the file"
+                f"annotations {annotation_uri}: no person has labelled keypoints; check the file"
             )
         places, records = [place for place, _ in matched], [record for _, record in matched]
-        return LabelledImages(places, records, labels, skeleton, exif, storage)
+        return LabelledImages(places, records, labels, skeleton, exif, content["categories"], storage)
+
+    def annotation_file(self) -> Record:
+        """The annotations as a file's content, without the segments of labelled persons."""
+        annotations = [record for records in self.annotations for record in records]
+        return {"images": self.records, "annotations": annotations, "categories": self.categories}
 
     def __len__(self) -> int:
         return len(self.places)
@@ -190,10 +203,11 @@ def _read_annotations(uri: str, storage: Storage) -> Record:
         content = json.loads(storage.read_bytes(uri))
         _ = [(record["id"], record["file_name"]) for record in content["images"]]
         _ = [(record["image_id"], record["bbox"]) for record in content["annotations"]]
+        _ = content["categories"]
     except (ValueError, KeyError, TypeError) as error:
         raise ConfigurationError(
-            f"annotations {uri}: no COCO annotation file ({error!r}); wanted `images` with `id` and "
-            "`file_name`, and `annotations` with `image_id`, `bbox` and `keypoints`"
+            f"annotations {uri}: no COCO annotation file ({error!r}); wanted `categories`, `images` with "
+            "`id` and `file_name`, and `annotations` with `image_id`, `bbox` and `keypoints`"
         ) from error
     return dict(content)
 
@@ -205,11 +219,48 @@ def _slim(record: Record) -> Record:
     return {name: value for name, value in record.items() if name != "segmentation"}
 
 
-def _check_matches(images: str, annotations: str, found: int, wanted: int, matched: int) -> None:
+def _match(
+    wanted: Sequence[Record], images: str, annotations: str, storage: Storage
+) -> list[tuple[ImagePlace, Record]]:
+    """Every annotated image with its place, by the whole file name or else by the last part of it."""
+    found = {place.key: place for place in find_images(images, storage)}
+    by_name = {PurePosixPath(key).name: place for key, place in found.items()}
+    matched = []
+    for record in wanted:
+        name = record["file_name"]
+        place = found.get(name) or by_name.get(PurePosixPath(name).name)
+        if place is not None:
+            matched.append((place, record))
     if not matched:
         raise ConfigurationError(
-            f"{images}: none of its {found} images is among the {wanted} annotated ones of {annotations}: "
-            "file names must agree"
+            f"{images}: none of its {len(found)} images is among the {len(wanted)} annotated ones of "
+            f"{annotations}: file names must agree"
         )
-    if matched < wanted:
-        logger.warning("%s: %d of %d annotated images are not there", images, wanted - matched, wanted)
+    if len(matched) < len(wanted):
+        logger.warning(
+            "%s: %d of %d annotated images are missing", images, len(wanted) - len(matched), len(wanted)
+        )
+    return matched
+
+
+class Frames(Mapping[int, NDArray[np.uint8]]):
+    """Pixels by image id, decoded when asked for."""
+
+    def __init__(self, labelled: LabelledImages) -> None:
+        self._labelled = labelled
+        self._positions = {int(record["id"]): position for position, record in enumerate(labelled.records)}
+
+    def __getitem__(self, image_id: int) -> NDArray[np.uint8]:
+        try:
+            return self._labelled.pixels(self._positions[image_id])
+        except ImageError as error:
+            raise TrainingError(
+                f"validation image {image_id} cannot be used: {error.status} ({error}); remove it from the "
+                "annotation file"
+            ) from error
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(self._positions)
+
+    def __len__(self) -> int:
+        return len(self._positions)

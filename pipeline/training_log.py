@@ -10,9 +10,14 @@ from types import TracebackType
 
 from tensorboardX import SummaryWriter
 
+from pipeline.storage import Storage
+from pipeline.uris import join_uri
+from posrefine.errors import ObjectMissing
 from posrefine.training.loop import StepReport
 
-__all__ = ["TrainingLog"]
+__all__ = ["TrainingLog", "restore_log", "store_log"]
+
+TABLES = ("steps.csv", "validation.csv")
 
 
 class TrainingLog:
@@ -27,7 +32,7 @@ class TrainingLog:
         folder.mkdir(parents=True, exist_ok=True)
         self._folder = folder
         self._board = SummaryWriter(str(folder / "tensorboard"), purge_step=resume_step)
-        for name in ("steps.csv", "validation.csv"):
+        for name in TABLES:
             _drop_rows_from(folder / name, resume_step)
 
     def step(self, report: StepReport, images_per_s: float) -> None:
@@ -38,8 +43,12 @@ class TrainingLog:
         """One row of `validation.csv`: the protocol's numbers of the averaged weights after `step` steps."""
         self._write("validation.csv", "validation", {"step": step, **metrics})
 
+    def flush(self) -> None:
+        """Everything noted so far is in the files."""
+        self._board.flush()
+
     def close(self) -> None:
-        """Flush the event file."""
+        """Close the event file."""
         self._board.close()
 
     def __enter__(self) -> TrainingLog:
@@ -63,6 +72,22 @@ class TrainingLog:
         for key, value in row.items():
             if key != "step":
                 self._board.add_scalar(f"{group}/{key}", value, int(row["step"]))
+
+
+def store_log(storage: Storage, uri: str, folder: Path) -> None:
+    """Copy the log below `folder` to `uri`."""
+    for path in sorted(folder.rglob("*")):
+        if path.is_file():
+            storage.put(join_uri(uri, path.relative_to(folder).as_posix()), path.read_bytes())
+
+
+def restore_log(storage: Storage, uri: str, folder: Path) -> None:
+    """Bring the tables of an earlier attempt back; its event files may stay, they stand side by side."""
+    for name in TABLES:
+        try:
+            (folder / name).write_bytes(storage.read_bytes(join_uri(uri, name)))
+        except ObjectMissing:
+            continue
 
 
 def _drop_rows_from(path: Path, step: int) -> None:

@@ -7,6 +7,8 @@ import copy
 import torch
 from torch import nn
 
+from posrefine.modeling.network import PoseNetwork
+
 __all__ = ["AveragedModel"]
 
 
@@ -19,7 +21,7 @@ class AveragedModel:
         model: the average as a network of its own, in eval mode.
     """
 
-    def __init__(self, model: nn.Module, decay: float) -> None:
+    def __init__(self, model: PoseNetwork, decay: float) -> None:
         self.model = copy.deepcopy(model).eval().requires_grad_(False)
         self.decay = decay
 

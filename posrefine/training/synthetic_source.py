@@ -29,24 +29,29 @@ class SyntheticSource:
         count: number of scenes.
         first_seed: of scene 0; keep it away from the seeds of scenes that are evaluated on.
         cache: a folder of this source alone, where scenes are kept as lossless images: rendering one takes
-            longer than learning from it.
+            longer than learning from it. None renders every time.
     """
 
     skeleton: Skeleton
     specs: tuple[SceneSpec, ...]
     count: int
     first_seed: int
-    cache: Path
+    cache: Path | None
 
     def __len__(self) -> int:
         return self.count
 
     def __getitem__(self, position: int) -> LabelledImage:
+        if self.cache is None:
+            return self._render(position)
         path = self.cache / f"{self.first_seed + position}.npz"
         if not path.exists():
-            spec = self.specs[position % len(self.specs)]
-            _keep(label_scene(render_scene(self.first_seed + position, spec), self.skeleton), path)
+            _keep(self._render(position), path)
         return _recall(path)
+
+    def _render(self, position: int) -> LabelledImage:
+        scene = render_scene(self.first_seed + position, self.specs[position % len(self.specs)])
+        return label_scene(scene, self.skeleton)
 
 
 def label_scene(scene: Scene, skeleton: Skeleton) -> LabelledImage:

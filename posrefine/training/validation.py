@@ -26,18 +26,20 @@ from posrefine.skeletons import Skeleton
 
 __all__ = ["ValidationSet"]
 
+IMAGES_AT_ONCE = 16
+
 
 @dataclass(frozen=True)
 class ValidationSet:
     """Held-out images with their annotations.
 
     Attributes:
-        images: [H, W, 3] uint8 RGB each, in the order of `truth.image_ids`.
+        images: [H, W, 3] uint8 RGB by image id; may decode them when asked.
         truth: the annotated persons.
         skeleton: names the protocol.
     """
 
-    images: Sequence[NDArray[np.uint8]]
+    images: Mapping[int, NDArray[np.uint8]]
     truth: GroundTruth
     skeleton: Skeleton
 
@@ -59,14 +61,18 @@ class ValidationSet:
             if record["image_id"] in images:
                 builder.add_person(record)
         truth = builder.build()[0]
-        return ValidationSet([images[image_id] for image_id in truth.image_ids.tolist()], truth, skeleton)
+        return ValidationSet(images, truth, skeleton)
 
     def metrics(
         self, model: PoseNetwork, input_size_px: int, *, flip: bool = False
     ) -> CocoMetrics | CrowdPoseMetrics:
         """Evaluate `model` on these images, at one scale."""
         device = next(model.parameters()).device
-        poses = Predictor(model, input_size=input_size_px, flip=flip, device=device)(self.images)
+        predictor = Predictor(model, input_size=input_size_px, flip=flip, device=device)
+        ids = self.truth.image_ids.tolist()
+        poses: list[Poses] = []
+        for start in range(0, len(ids), IMAGES_AT_ONCE):
+            poses += predictor([self.images[image_id] for image_id in ids[start : start + IMAGES_AT_ONCE]])
         protocol = protocol_named(self.skeleton.name)
         table = match_images(self.truth, _detections(self.truth.image_ids, poses), protocol)
         return metrics_of(table, self.truth.crowd_index, protocol)

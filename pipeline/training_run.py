@@ -1,0 +1,146 @@
+"""A training from its settings to its weights: Ray Train runs the processes, the driver publishes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pyarrow.fs as pa_fs
+import ray
+import s3fs
+import torch
+from ray.train import (
+    Checkpoint,
+    CheckpointConfig,
+    FailureConfig,
+    RunConfig,
+    ScalingConfig,
+    TrainingFailedError,
+)
+from ray.train.torch import TorchTrainer
+
+from pipeline.labelled_images import Frames, LabelledImages
+from pipeline.model_card import PublishedModel, publish_model
+from pipeline.session import ray_session
+from pipeline.storage import Storage
+from pipeline.training_settings import TrainSettings
+from pipeline.training_worker import CHECKPOINT_NAME, TrainingJob, train_worker
+from pipeline.uris import is_s3, normalise_uri
+from posrefine.build import build_model
+from posrefine.errors import PosRefineError, TrainingError
+from posrefine.skeletons import SKELETONS
+from posrefine.synthetic import EASY, HARD, MEDIUM, TRAIN, coco_annotations, render_scenes
+from posrefine.training.checkpoint import load_checkpoint
+from posrefine.training.stream import Source
+from posrefine.training.synthetic_source import SyntheticSource
+from posrefine.training.validation import ValidationSet
+from posrefine.weights import load_weights, load_weights_bytes
+
+__all__ = ["train"]
+
+TRAINING_SCENES = (TRAIN, EASY, MEDIUM, HARD)
+FIRST_TRAINING_SEED, FIRST_VALIDATION_SEED = 10_000_000, 9_000_000
+"""Far from each other and from the low seeds that evaluations are made with."""
+
+RAY_TRAIN_FOLDER = "ray_train"
+CHECKPOINTS_KEPT = 2
+
+
+def train(settings: TrainSettings) -> PublishedModel:
+    """Train, or go on from the last durable checkpoint, and publish weights and model card.
+
+    Raises:
+        ConfigurationError: settings, weights or data cannot be used, or the output is another training's.
+        TrainingError: training cannot go on: the loss is not finite, there are no persons, too many bad
+            images, or a process died more often than `max_failures`.
+        StorageError: the store could not be reached or refused, after all retries.
+    """
+    storage = Storage()
+    job = _prepare(settings, storage)
+    with ray_session():
+        checkpoint = _fit(job)
+    with checkpoint.as_directory() as folder:
+        state = load_checkpoint(Path(folder) / CHECKPOINT_NAME)
+    return publish_model(job, state, storage)
+
+
+def _prepare(settings: TrainSettings, storage: Storage) -> TrainingJob:
+    source = _source(settings, storage)
+    torch.manual_seed(settings.seed)
+    model = build_model(settings.model, skeleton=SKELETONS[settings.skeleton])
+    if settings.weights is not None and is_s3(settings.weights):
+        load_weights_bytes(model, storage.read_bytes(settings.weights), settings.weights)
+    elif settings.weights is not None:
+        load_weights(model, settings.weights)
+    validation = _validation(settings, storage)
+    return TrainingJob(settings, settings.recipe(len(source)), model, source, validation, storage)
+
+
+def _source(settings: TrainSettings, storage: Storage) -> Source:
+    skeleton = SKELETONS[settings.skeleton]
+    if settings.images is None or settings.annotations is None:
+        count = settings.synthetic or 0
+        return SyntheticSource(skeleton, TRAINING_SCENES, count, FIRST_TRAINING_SEED, settings.scene_cache)
+    return LabelledImages.open(settings.images, settings.annotations, skeleton, storage, exif=settings.exif)
+
+
+def _validation(settings: TrainSettings, storage: Storage) -> ValidationSet | None:
+    skeleton = SKELETONS[settings.skeleton]
+    if settings.val_images is not None and settings.val_annotations is not None:
+        held_out = LabelledImages.open(
+            settings.val_images, settings.val_annotations, skeleton, storage, exif=settings.exif,
+            limit=settings.val_count, only_with_persons=False,
+        )  # fmt: skip
+        return ValidationSet.of(Frames(held_out), held_out.annotation_file(), skeleton)
+    if settings.synthetic is None:
+        return None
+    scenes = list(render_scenes(settings.val_count, FIRST_VALIDATION_SEED))
+    frames = {image_id: scene.image for image_id, scene in enumerate(scenes, start=1)}
+    return ValidationSet.of(frames, coco_annotations(scenes, skeleton), skeleton)
+
+
+def _fit(job: TrainingJob) -> Checkpoint:
+    """Run the training processes to the end; the last checkpoint."""
+    settings = job.settings
+    gpus = int(ray.cluster_resources().get("GPU", 0)) if settings.device != "cpu" else 0
+    path, file_system = _ray_storage(settings.output)
+    trainer = TorchTrainer(
+        train_worker,
+        train_loop_config={"job": job},
+        scaling_config=ScalingConfig(
+            num_workers=settings.workers or max(1, gpus),
+            use_gpu=gpus > 0 or settings.device == "cuda",
+            resources_per_worker={"CPU": settings.worker_cpus},
+        ),
+        run_config=RunConfig(
+            name=RAY_TRAIN_FOLDER,
+            storage_path=path,
+            storage_filesystem=file_system,
+            failure_config=FailureConfig(max_failures=settings.max_failures),
+            checkpoint_config=CheckpointConfig(num_to_keep=CHECKPOINTS_KEPT),
+        ),
+    )
+    try:
+        result = trainer.fit()
+    except TrainingFailedError as error:
+        raise _own_error(error) from error
+    if result.checkpoint is None:
+        raise TrainingError(f"{settings.output}: training ended without a checkpoint; run again")
+    return result.checkpoint
+
+
+def _ray_storage(output: str) -> tuple[str, pa_fs.FileSystem | None]:
+    """Where Ray Train keeps its checkpoints, through the client that knows the same environment as ours."""
+    output = normalise_uri(output)
+    if not is_s3(output):
+        return output, None
+    return output.removeprefix("s3://"), pa_fs.PyFileSystem(pa_fs.FSSpecHandler(s3fs.S3FileSystem()))
+
+
+def _own_error(error: TrainingFailedError) -> PosRefineError:
+    """The project's error that a process ended with, or one that says how it died."""
+    failures = list(getattr(error, "worker_failures", {}).values())
+    for failure in failures:
+        for candidate in (failure, failure.__cause__, *failure.args):
+            if isinstance(candidate, PosRefineError):
+                return candidate
+    return TrainingError(f"a training process failed ({error}): run again to go on from the last checkpoint")

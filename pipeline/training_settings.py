@@ -1,0 +1,207 @@
+"""The settings of a training run: one frozen model, filled from command line, YAML file and defaults."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+import yaml
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+
+from pipeline.image_gate import ExifRule
+from posrefine.build import VARIANTS
+from posrefine.errors import ConfigurationError
+from posrefine.training.augmentation import Augmentation
+from posrefine.training.recipe import TrainRecipe
+from posrefine.training.targets import TargetSpec
+
+__all__ = ["TRAINING_GROUPS", "TrainSettings", "load_train_settings"]
+
+
+def _split_sizes(value: object) -> object:
+    if not isinstance(value, str):
+        return value
+    parts = [part.rpartition(":") for part in value.split(",")]
+    return [(float(start or 0), int(side)) for start, _, side in parts]
+
+
+def _split_commas(value: object) -> object:
+    return [part.strip() for part in value.split(",")] if isinstance(value, str) else value
+
+
+_Sizes = Annotated[tuple[tuple[float, int], ...], BeforeValidator(_split_sizes)]
+_Floats = Annotated[tuple[float, ...], BeforeValidator(_split_commas)]
+_Pair = Annotated[tuple[float, float], BeforeValidator(_split_commas)]
+
+
+class _Data(BaseModel):
+    """Data."""
+
+    config: Path | None = Field(None, description="YAML file of settings; names as here, with underscores")
+    output: str = Field(
+        description="folder or bucket prefix of this training; running again there resumes it"
+    )
+    images: str | None = Field(None, description="folder of images or of tar shards to learn from")
+    annotations: str | None = Field(None, description="COCO or CrowdPose annotation file of the images")
+    synthetic: int | None = Field(None, ge=1, description="learn from this many rendered scenes instead")
+    scene_cache: Path | None = Field(
+        None, description="folder on every machine where scenes are kept once rendered"
+    )
+    val_images: str | None = Field(None, description="held-out images; none: validation is left out")
+    val_annotations: str | None = Field(None, description="annotation file of the held-out images")
+    val_count: int = Field(500, ge=1, description="held-out images, or scenes, to validate on")
+    exif: ExifRule = Field("ignore", description="EXIF orientation; COCO's annotations ignore it")
+
+
+class _Start(BaseModel):
+    """Network."""
+
+    model: str = Field("dekr_w32", description="name of the network")
+    skeleton: Literal["coco", "crowdpose"] = Field("coco", description="joint convention of the annotations")
+    weights: str | None = Field(
+        None, description="weights file or zoo name to start from; none: a network drawn at random"
+    )
+    licence: str = Field("unstated", description="of the trained weights, for the model card")
+
+
+class _Recipe(BaseModel):
+    """Recipe."""
+
+    epochs: int = Field(140, ge=1, description="times that every image is seen")
+    batch_size: int = Field(10, ge=1, description="images of one step, over all workers")
+    input_sizes: _Sizes | None = Field(
+        None,
+        description="side of the views, px; or sizes over the run, such as 0:256,0.8:512; the model's own",
+    )
+    learning_rate: float = Field(1e-3, gt=0, description="highest learning rate")
+    schedule: Literal["steps", "cosine"] = Field("steps", description="how the rate falls")
+    milestones: _Floats = Field(
+        (90 / 140, 120 / 140), description="fractions of the run where `steps` divides the rate by 10"
+    )
+    warmup_steps: int = Field(0, ge=0, description="steps over which the rate rises")
+    weight_decay: float = Field(0.0, ge=0, description="decoupled weight decay")
+    gradient_clip_norm: float = Field(5.0, gt=0, description="longest gradient")
+    ema_decay: float = Field(0.999, ge=0, lt=1, description="of the average of the weights")
+    precision: Literal["float32", "bfloat16"] = Field("float32", description="arithmetic of the network")
+    offset_factor: float = Field(0.03, gt=0, description="weight of the offset loss")
+    seed: int = Field(0, ge=0, description="of the first weights, data order and augmentation")
+
+
+class _Views(BaseModel):
+    """Views and targets."""
+
+    max_rotation_deg: float = Field(30.0, ge=0, description="rotation of the views, each way")
+    scale_range: _Pair = Field((0.75, 1.5), description="side of the views in short sides of the image")
+    max_translation: float = Field(40.0, ge=0, description="of the views, in 200ths of their side")
+    flip_probability: float = Field(0.5, ge=0, le=1, description="of mirrored views")
+    joint_sigma: float = Field(2.0, gt=0, description="of the joints' Gaussians, heatmap cells")
+    centre_sigma: float = Field(4.0, gt=0, description="of the centres' Gaussians, heatmap cells")
+    offset_radius: int = Field(4, ge=1, description="of the squares that learn offsets, heatmap cells")
+    min_area: float = Field(
+        1024.0, ge=0, description="persons with a smaller segment get no centre, square px"
+    )
+
+
+class _Cluster(BaseModel):
+    """Cluster."""
+
+    workers: int | None = Field(None, ge=1, description="training processes; one for every GPU, or one")
+    device: Literal["auto", "cpu", "cuda"] = Field(
+        "auto", description="where to train; auto: GPUs if there are"
+    )
+    worker_cpus: float = Field(1.0, gt=0, description="CPUs of one training process")
+    max_failures: int = Field(3, ge=0, description="times that the run starts again from its last checkpoint")
+    checkpoint_steps: int = Field(500, ge=1, description="steps between durable checkpoints")
+    validation_steps: int = Field(5000, ge=1, description="steps between validations")
+    log_steps: int = Field(20, ge=1, description="steps between rows of the log")
+
+
+# Each docstring is the heading of its settings in --help.
+TRAINING_GROUPS: tuple[type[BaseModel], ...] = (_Data, _Start, _Recipe, _Views, _Cluster)
+
+
+class TrainSettings(_Cluster, _Views, _Recipe, _Start, _Data):
+    """Everything a training is told, made by `load_train_settings`."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    @model_validator(mode="after")
+    def _has_one_source(self) -> Self:
+        if (self.images is None) == (self.synthetic is None):
+            raise ValueError("give either --images with --annotations, or --synthetic")
+        if (self.images is None) != (self.annotations is None):
+            raise ValueError("--images and --annotations belong together")
+        if (self.val_images is None) != (self.val_annotations is None):
+            raise ValueError("--val-images and --val-annotations belong together")
+        if self.model not in VARIANTS:
+            raise ValueError(f"no network is called {self.model!r}; choose one of {', '.join(VARIANTS)}")
+        return self
+
+    @property
+    def input_size(self) -> int:
+        """Side of the views at the end of the run, and short side of the input in validation, px."""
+        return self.input_sizes[-1][1] if self.input_sizes else VARIANTS[self.model].input_size
+
+    def recipe(self, images: int) -> TrainRecipe:
+        """The recipe for a source of so many images."""
+        shared = TrainRecipe.__dataclass_fields__.keys() & TrainSettings.model_fields.keys()
+        return TrainRecipe(
+            total_steps=max(1, self.epochs * images // self.batch_size),
+            input_sizes_px=self.input_sizes or ((0.0, self.input_size),),
+            **{name: getattr(self, name) for name in shared},
+        )
+
+    def augmentation(self) -> Augmentation:
+        """The ranges of the views."""
+        return Augmentation(
+            self.input_size,
+            self.max_rotation_deg,
+            self.scale_range,
+            self.max_translation,
+            self.flip_probability,
+        )
+
+    def targets(self) -> TargetSpec:
+        """The sizes of the targets."""
+        return TargetSpec(
+            joint_sigma_cells=self.joint_sigma,
+            centre_sigma_cells=self.centre_sigma,
+            offset_radius_cells=self.offset_radius,
+            min_area_px2=self.min_area,
+        )
+
+
+def load_train_settings(command_line: Mapping[str, Any]) -> TrainSettings:
+    """The settings; precedence: `command_line` > the YAML file it names > defaults.
+
+    Raises:
+        ConfigurationError: unknown or missing settings, or values that will not do, all of them listed.
+    """
+    try:
+        return TrainSettings(**(_yaml(command_line.get("config")) | dict(command_line)))
+    except ValidationError as error:
+        problems = error.errors(include_url=False)
+        raise ConfigurationError("\n".join(_readable(dict(problem)) for problem in problems)) from None
+
+
+def _yaml(path: str | Path | None) -> dict[str, Any]:
+    if path is None:
+        return {}
+    try:
+        content = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigurationError(
+            f"settings file {path}: cannot be read ({error.strerror}); correct --config"
+        ) from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ConfigurationError(f"settings file {path}: no YAML ({error})") from error
+    if not isinstance(content, dict):
+        raise ConfigurationError(f"settings file {path}: wanted a mapping of names to values")
+    return content
+
+
+def _readable(problem: dict[str, Any]) -> str:
+    name = ".".join(map(str, problem["loc"])) or "together"
+    message = str(problem["msg"]).removeprefix("Value error, ")
+    return f"setting {name}: {message}"
