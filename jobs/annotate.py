@@ -17,6 +17,7 @@ import sys
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 # Python puts a script's own folder on its path; the packages lie beside that folder.
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
@@ -27,20 +28,24 @@ from pipeline.config import load_settings
 from pipeline.outcome import ExitCode, Outcome, exit_code_of
 from pipeline.plan import plan_run
 from pipeline.replay import replay, replayed_lines
+from pipeline.retry import retry_failed
 from pipeline.run import finalize_run, run
 from pipeline.status import read_status
 from pipeline.storage import Storage
 from posrefine.errors import PosRefineError
 
+if TYPE_CHECKING:
+    _Commands = argparse._SubParsersAction[argparse.ArgumentParser]
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one subcommand and return its exit code; unexpected errors are raised."""
-    given = _parser().parse_args(arguments)
+    given = parser().parse_args(arguments)
     logging.basicConfig(format="%(message)s", level=logging.WARNING)
     logging.getLogger("pipeline").setLevel(logging.INFO)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
-        return int(given.command(given))
+        return int(given.handler(given))
     except PosRefineError as error:
         code = exit_code_of(error)
         print(f"{type(error).__name__} (exit code {code}): {error}", file=sys.stderr)
@@ -51,38 +56,40 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return code
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+def parser() -> argparse.ArgumentParser:
+    """The command line: `command` names the subcommand, `handler` runs it."""
+    top = argparse.ArgumentParser(
         prog="annotate.py",
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
-    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+    commands = top.add_subparsers(title="commands", dest="command", required=True, metavar="COMMAND")
     _add_run(commands)
     _add_plan(commands)
     _add_status(commands)
     _add_finalize(commands)
+    _add_retry_failed(commands)
     _add_replay(commands)
-    return parser
+    return top
 
 
 def _add(
-    commands: argparse._SubParsersAction[argparse.ArgumentParser],
+    commands: _Commands,
     name: str,
-    command: Callable[[argparse.Namespace], int],
+    handler: Callable[[argparse.Namespace], int],
     arguments: str,
     description: str,
 ) -> argparse.ArgumentParser:
-    parser = commands.add_parser(
+    added = commands.add_parser(
         name,
         usage=f"annotate.py {name} {arguments}",
         help=description.partition(".")[0][0].lower() + description.partition(".")[0][1:],
         description=description,
         allow_abbrev=False,
     )
-    parser.set_defaults(command=command)
-    return parser
+    added.set_defaults(handler=handler)
+    return added
 
 
 _SETTINGS_USAGE = "--input URI --output URI --model NAME --weights REF [settings]"
@@ -92,7 +99,7 @@ _SETTINGS_NOTE = (
 )
 
 
-def _add_run(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def _add_run(commands: _Commands) -> None:
     text = "Annotate the input, or go on where an earlier run ended. " + _SETTINGS_NOTE
     add_settings(_add(commands, "run", _run, _SETTINGS_USAGE, text))
 
@@ -103,15 +110,15 @@ def _run(given: argparse.Namespace) -> int:
     return outcome.exit_code
 
 
-def _add_plan(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def _add_plan(commands: _Commands) -> None:
     text = (
         "Say what a run would do and cost, without doing it. Takes the settings of `run`. " + _SETTINGS_NOTE
     )
-    parser = _add(commands, "plan", _plan, f"{_SETTINGS_USAGE} [estimate]", text)
-    estimate = parser.add_argument_group("Estimate")
+    added = _add(commands, "plan", _plan, f"{_SETTINGS_USAGE} [estimate]", text)
+    estimate = added.add_argument_group("Estimate")
     estimate.add_argument("--images-per-second", type=float, metavar="X", help="speed of one device")
     estimate.add_argument("--price-per-device-hour", type=float, metavar="X", help="in any currency")
-    add_settings(parser)
+    add_settings(added)
 
 
 def _plan(given: argparse.Namespace) -> int:
@@ -120,7 +127,7 @@ def _plan(given: argparse.Namespace) -> int:
     return ExitCode.COMPLETE
 
 
-def _add_status(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def _add_status(commands: _Commands) -> None:
     text = "Say where a run stands, from storage alone. Works beside a live run and after a crash."
     _add_output(_add(commands, "status", _status, "--output URI", text))
 
@@ -130,7 +137,7 @@ def _status(given: argparse.Namespace) -> int:
     return ExitCode.COMPLETE
 
 
-def _add_finalize(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def _add_finalize(commands: _Commands) -> None:
     text = "Write the tables of a run whose units are all finished. `run` does so by itself at its end."
     _add_output(_add(commands, "finalize", _finalize, "--output URI", text))
 
@@ -141,14 +148,27 @@ def _finalize(given: argparse.Namespace) -> int:
     return outcome.exit_code
 
 
-def _add_replay(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def _add_retry_failed(commands: _Commands) -> None:
+    text = "Try the failed images of a finished run once more, in this process, and update its tables."
+    added = _add(commands, "retry-failed", _retry_failed, "--output URI [--device cpu|cuda]", text)
+    _add_output(added)
+    _add_device(added)
+
+
+def _retry_failed(given: argparse.Namespace) -> int:
+    outcome = retry_failed(given.output, given.device, Storage())
+    _report(outcome)
+    return outcome.exit_code
+
+
+def _add_replay(commands: _Commands) -> None:
     text = "Annotate one unit of a run again in this process, without Ray, and print its rows."
     usage = "--output URI --unit ID [--device cpu|cuda] [--save FILE]"
-    parser = _add(commands, "replay", _replay, usage, text)
-    _add_output(parser)
-    parser.add_argument("--unit", required=True, metavar="ID", help="the unit, as in the `unit` column")
-    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu", help="(default: cpu)")
-    parser.add_argument(
+    added = _add(commands, "replay", _replay, usage, text)
+    _add_output(added)
+    added.add_argument("--unit", required=True, metavar="ID", help="the unit, as in the `unit` column")
+    _add_device(added)
+    added.add_argument(
         "--save", type=Path, metavar="FILE", help="Parquet file for the rows; none is written else"
     )
 
@@ -161,15 +181,19 @@ def _replay(given: argparse.Namespace) -> int:
     return ExitCode.COMPLETE
 
 
-def _add_output(parser: argparse.ArgumentParser) -> None:
+def _add_output(added: argparse.ArgumentParser) -> None:
     output = os.environ.get("POSREFINE_OUTPUT")
-    parser.add_argument(
+    added.add_argument(
         "--output",
         metavar="URI",
         default=output,
         required=output is None,
         help="of the run (POSREFINE_OUTPUT)",
     )
+
+
+def _add_device(added: argparse.ArgumentParser) -> None:
+    added.add_argument("--device", choices=("cpu", "cuda"), default="cpu", help="(default: cpu)")
 
 
 def _report(outcome: Outcome) -> None:

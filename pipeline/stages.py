@@ -80,6 +80,7 @@ def _configure(data: DataContext, settings: RunSettings) -> None:
     data.target_max_block_size = None  # a unit is never split
     data.enable_progress_bars = False
     data.print_on_execution_start = False
+    data.raise_original_map_exception = True
     data.wait_for_min_actors_s = _WAIT_FOR_ACTORS_S
     data.max_consecutive_actor_init_deaths = _ACTOR_START_TRIES
     data.execution_no_progress_timeout_s = settings.no_progress_timeout_s

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -17,9 +17,23 @@ from pipeline.record import RunRecord, require_record
 from pipeline.storage import Storage
 from posrefine.errors import ImageStatus
 
-__all__ = ["RunStatus", "read_status"]
+__all__ = ["RunStatus", "UnitStatuses", "iter_unit_statuses", "read_status"]
 
 _READERS = 32
+
+
+@dataclass(frozen=True)
+class UnitStatuses:
+    """What became of a finished unit's images, and when it was committed."""
+
+    unit_id: str
+    statuses: tuple[ImageStatus, ...]
+    committed_at: datetime
+
+    @property
+    def failed(self) -> int:
+        """Images without keypoints."""
+        return sum(status is not ImageStatus.OK for status in self.statuses)
 
 
 @dataclass(frozen=True)
@@ -94,13 +108,10 @@ def read_status(output: str, storage: Storage) -> RunStatus:
     images: Counter[ImageStatus] = Counter()
     commits: list[datetime] = []
     units_done = 0
-    with ThreadPoolExecutor(_READERS) as pool:
-        listing = (found.uri for found in storage.list(tree.units))
-        while uris := list(islice(listing, _READERS)):
-            for statuses, committed_at in pool.map(lambda uri: _read_unit(storage, uri), uris):
-                images.update(statuses)
-                commits = [min([*commits, committed_at]), max([*commits, committed_at])]
-                units_done += 1
+    for unit in iter_unit_statuses(storage, tree):
+        images.update(unit.statuses)
+        commits = [min([*commits, unit.committed_at]), max([*commits, unit.committed_at])]
+        units_done += 1
     return RunStatus(
         record=record,
         units_done=units_done,
@@ -112,7 +123,16 @@ def read_status(output: str, storage: Storage) -> RunStatus:
     )
 
 
-def _read_unit(storage: Storage, uri: str) -> tuple[Sequence[ImageStatus], datetime]:
+def iter_unit_statuses(storage: Storage, tree: OutputTree) -> Iterator[UnitStatuses]:
+    """The statuses of every finished unit, read from the units' own files, many at a time."""
+    with ThreadPoolExecutor(_READERS) as pool:
+        listing = (found.uri for found in storage.list(tree.units))
+        while uris := list(islice(listing, _READERS)):
+            yield from pool.map(lambda uri: _read_unit(storage, tree, uri), uris)
+
+
+def _read_unit(storage: Storage, tree: OutputTree, uri: str) -> UnitStatuses:
     table = decode_table(storage.read_bytes(uri), columns=["status"])
     committed_at = datetime.fromisoformat(table.schema.metadata[COMMITTED_AT].decode())
-    return [ImageStatus(status) for status in table["status"].to_pylist()], committed_at.astimezone(UTC)
+    statuses = tuple(ImageStatus(status) for status in table["status"].to_pylist())
+    return UnitStatuses(tree.unit_id(uri), statuses, committed_at.astimezone(UTC))

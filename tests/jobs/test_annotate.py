@@ -188,6 +188,30 @@ def test_broken_files_cost_only_their_own_row_and_the_budget_decides_the_exit_co
     assert annotate(given, output, [*settings, "--max-error-rate", "0.9"]) == 0
 
 
+def test_failed_images_are_tried_again_once_they_were_repaired_and_the_tables_follow(
+    cluster: str, photos: dict[str, bytes], settings: list[str], tmp_path: Path
+):
+    names = list(photos)[:4]
+    files = {name: photos[name] for name in names} | {"text.jpg": b"words"}
+    files[names[1]] = files[names[1]][:5000]
+    given, output = write_photos(tmp_path / "photos", files), str(tmp_path / "out")
+    assert annotate(given, output, [*settings, "--unit-images", "2"]) == 3
+    before = everything(output)
+    (tmp_path / "photos" / names[1]).write_bytes(photos[names[1]])
+
+    assert main(["retry-failed", "--output", output]) == 3
+
+    images = table(output, "images").to_pylist()
+    assert [row["image_key"] for row in images] == [*names, "text.jpg"]
+    assert [row["status"] for row in images] == ["ok"] * 4 + ["unsupported"]
+    assert names[1] in table(output, "persons")["image_key"].to_pylist()
+    same = f"{output}/units/u00000001.parquet"
+    assert everything(output)[same] == before[same]
+    (tmp_path / "photos" / "text.jpg").write_bytes(photos[names[0]])
+    assert main(["retry-failed", "--output", output]) == 0
+    assert table(output, "images")["status"].to_pylist() == ["ok"] * 5
+
+
 def test_running_a_finished_run_again_changes_nothing_and_other_settings_are_refused(
     cluster: str,
     photos: dict[str, bytes],
@@ -367,3 +391,21 @@ def test_the_image_that_kills_its_workers_is_found_and_its_neighbours_finish(clu
     assert [row["image"] for row in rows] == ["before", "between", "after"]
     # Three deaths of the whole unit, then two of each killer alone.
     assert rows[0]["attempts"] == 8
+
+
+def test_what_stops_a_worker_stops_the_run_with_its_own_message_and_code(
+    cluster: str,
+    photos: dict[str, bytes],
+    settings: list[str],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+):
+    (tmp_path / "shards").mkdir()
+    (tmp_path / "shards" / "a.parquet").write_bytes(make_parquet(dict(list(photos.items())[:2])))
+    output = str(tmp_path / "out")
+    assert annotate(str(tmp_path / "shards"), output, [*settings, "--key-column", "nobody"]) == 2
+    assert "nobody" in capsys.readouterr().err
+    outcome = json.loads(Path(output, "outcome.json").read_text())
+    assert (outcome["exit_code"], outcome["complete"]) == (2, False)
+    assert "nobody" in outcome["message"]
+    assert not Path(output, "lock.json").exists()

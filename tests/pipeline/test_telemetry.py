@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import io
+import threading
 import urllib.request
 from dataclasses import replace
+from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
 from support.ports import free_port
@@ -93,6 +95,28 @@ def test_metrics_are_served_with_what_was_counted():
     assert "posrefine_unit_retries_total 2.0" in text
     assert 'posrefine_units{state="pending"} 5.0' in text
     assert 'posrefine_stage_seconds_total{stage="predictor"} 2.0' in text
+
+
+def test_the_final_numbers_reach_a_gateway_under_the_runs_name():
+    received: dict[str, str] = {}
+
+    class Gateway(BaseHTTPRequestHandler):
+        def do_PUT(self) -> None:
+            received[self.path] = self.rfile.read(int(self.headers["Content-Length"])).decode()
+            self.send_response(200)
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    telemetry = Telemetry(units_total=1, units_done=0, actors=1)
+    telemetry.receive(RECEIPT)
+    with HTTPServer(("127.0.0.1", 0), Gateway) as server:
+        thread = threading.Thread(target=server.handle_request)
+        thread.start()
+        telemetry.push(f"http://127.0.0.1:{server.server_port}", "run1")
+        thread.join()
+    assert 'posrefine_images_total{status="ok"} 9.0' in received["/metrics/job/posrefine/run/run1"]
 
 
 def test_a_gateway_that_is_not_there_raises_an_os_error():
