@@ -19,6 +19,7 @@ import os
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from uuid import uuid4
 
 from pipeline.stores.base import ObjectInfo, StorageOptions, Store
@@ -76,6 +77,11 @@ class Storage:
         part."""
         uri = normalise_uri(uri)
         _store_for(uri, self.options).put(uri, data)
+
+    def put_file(self, uri: str, path: Path) -> None:
+        """Like `put`, from a local file that need not fit into memory; S3 takes 5 GB at most by one put."""
+        uri = normalise_uri(uri)
+        _store_for(uri, self.options).put_file(uri, path)
 
     def create(self, uri: str, data: bytes) -> None:
         """Write the object by one put, only if there is none; `ObjectExists` if there is one with other

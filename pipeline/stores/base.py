@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol
 
 __all__ = ["ObjectInfo", "StorageOptions", "Store"]
@@ -55,6 +56,9 @@ class Store(Protocol):
 
     def put(self, uri: str, data: bytes) -> None:
         """Write the object in one piece, in place of whatever is there."""
+
+    def put_file(self, uri: str, path: Path) -> None:
+        """Write the object in one piece from a local file, in place of whatever is there."""
 
     def create(self, uri: str, data: bytes) -> None:
         """Write the object in one piece unless there is one with other bytes: `ObjectExists`."""

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from stat import S_ISREG
+from typing import BinaryIO
 from uuid import uuid4
 
 from pipeline.stores.base import ObjectInfo, StorageOptions
@@ -43,6 +45,15 @@ class LocalStore:
     def put(self, uri: str, data: bytes) -> None:
         """Write the file, in place of one that is there."""
         with _errors_named(uri, "write"), _written_beside(Path(uri), data) as unfinished:
+            unfinished.replace(uri)
+
+    def put_file(self, uri: str, path: Path) -> None:
+        """Copy the file, in place of one that is there."""
+        with (
+            path.open("rb") as source,
+            _errors_named(uri, "write"),
+            _written_beside(Path(uri), source) as unfinished,
+        ):
             unfinished.replace(uri)
 
     def create(self, uri: str, data: bytes) -> None:
@@ -108,13 +119,19 @@ def _read_fully(descriptor: int, first: int, last: int) -> bytes:
 
 
 @contextmanager
-def _written_beside(path: Path, data: bytes) -> Iterator[Path]:
-    """A synchronised file with `data` in the folder of `path`; gone afterwards, its new name is durable."""
+def _written_beside(path: Path, data: bytes | BinaryIO) -> Iterator[Path]:
+    """A synchronised file in the folder of `path`, with `data`: bytes, or what an open file has left.
+
+    Gone afterwards; its new name is durable.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = path.parent / f".{uuid4().hex}{_UNFINISHED}"
     try:
         with unfinished.open("xb") as file:
-            file.write(data)
+            if isinstance(data, bytes):
+                file.write(data)
+            else:
+                shutil.copyfileobj(data, file)
             file.flush()
             os.fsync(file.fileno())
         yield unfinished

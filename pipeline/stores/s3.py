@@ -11,6 +11,7 @@ import itertools
 import random
 import time
 from collections.abc import Awaitable, Callable, Iterator
+from pathlib import Path
 from typing import Any, TypeAlias, TypeVar
 
 import s3fs
@@ -63,6 +64,15 @@ class S3Store:
             await client.put_object(**_address(uri), Body=data)
 
         self._repeat(uri, "write", len(data), request)
+
+    def put_file(self, uri: str, path: Path) -> None:
+        """Write the object by one put, reading the file as it is sent."""
+
+        async def request(client: Client) -> None:
+            with path.open("rb") as file:
+                await client.put_object(**_address(uri), Body=file)
+
+        self._repeat(uri, "write", path.stat().st_size, request)
 
     def create(self, uri: str, data: bytes) -> None:
         """Write the object by one put if there is none, or it holds the same bytes."""
