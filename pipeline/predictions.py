@@ -173,9 +173,11 @@ def _open_results(storage: Storage, uri: str, annotations: Annotations, protocol
 
 def _result_parts(detections: Detections, truth: GroundTruth) -> Iterator[PartOfResults]:
     """All annotated images in ranges of ids, each with its detections in the order of the file."""
-    order = np.argsort(detections.image_ids, kind="stable")
-    ids = detections.image_ids[order]
+    if np.any(np.diff(detections.image_ids) < 0):
+        detections = detections.select(np.argsort(detections.image_ids, kind="stable"))
+    ids = detections.image_ids
     for start in range(0, len(truth.image_ids), _IMAGES_PER_PART):
         chosen = truth.image_ids[start : start + _IMAGES_PER_PART]
-        low, high = np.searchsorted(ids, [chosen[0], chosen[-1] + 1])
-        yield PartOfResults(chosen, detections.select(order[low:high]))
+        own = slice(*np.searchsorted(ids, [chosen[0], chosen[-1] + 1]))
+        part = Detections(ids[own], detections.keypoints[own], detections.scores[own])
+        yield PartOfResults(chosen, part)

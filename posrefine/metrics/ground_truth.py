@@ -23,12 +23,14 @@ _ROWS_PER_CHUNK = 8192
 
 @dataclass(frozen=True)
 class _Rows:
-    """Columns of some annotations, in the order of the file; visibility flags are still in `keypoints`."""
+    """Columns of some annotations, in the order of the file; all zero and unlabelled where not `finite`."""
 
     image: NDArray[np.int64]
     category: NDArray[np.int64]
     ids: NDArray[np.int64]
+    finite: NDArray[np.bool_]
     keypoints: NDArray[np.float64]
+    labelled: NDArray[np.bool_]
     boxes: NDArray[np.float64]
     areas: NDArray[np.float64]
     is_crowd: NDArray[np.bool_]
@@ -41,6 +43,8 @@ class _Rows:
         )
 
     def take(self, order: NDArray[np.int64]) -> _Rows:
+        if np.array_equal(order, np.arange(len(self.ids))):
+            return self
         return _Rows(*(getattr(self, column.name)[order] for column in fields(_Rows)))
 
 
@@ -100,13 +104,17 @@ class GroundTruthBuilder:
         records, self._pending = self._pending, []
         boxes, share = _boxes(records), self.protocol.box_area_share
         areas = _column(records, "area", np.float64) if share is None else boxes[:, 2] * boxes[:, 3] * share
+        points = _keypoints(records, self.protocol.skeleton.num_joints)
+        finite = np.isfinite(points).all(axis=(1, 2)) & np.isfinite(boxes).all(axis=1) & np.isfinite(areas)
         rows = _Rows(
             image=_column(records, "image_id", np.int64),
             category=_column(records, "category_id", np.int64),
             ids=_column(records, "id", np.int64),
-            keypoints=_keypoints(records, self.protocol.skeleton.num_joints),
-            boxes=boxes,
-            areas=areas,
+            finite=finite,
+            keypoints=np.where(finite[:, None, None], points[..., :2], 0.0),
+            labelled=(points[..., 2] > 0) & finite[:, None],
+            boxes=np.where(finite[:, None], boxes, 0.0),
+            areas=np.where(finite, areas, 0.0),
             is_crowd=np.array([bool(record.get("iscrowd")) for record in records], bool),
             num_keypoints=np.array([record.get("num_keypoints", -1) for record in records], np.int64),
         )
@@ -124,13 +132,11 @@ class GroundTruthBuilder:
         return counted
 
     def _truth(self, rows: _Rows, image_ids: NDArray[np.int64]) -> GroundTruth:
-        finite = np.isfinite(rows.keypoints).all(axis=(1, 2)) & np.isfinite(rows.boxes).all(axis=1)
-        finite &= np.isfinite(rows.areas)
-        labelled = (rows.keypoints[..., 2] > 0) & finite[:, None]
-        empty = np.where(rows.num_keypoints >= 0, rows.num_keypoints == 0, ~labelled.any(axis=1))
-        for annotation in rows.ids[~finite]:
+        visible = rows.labelled.any(axis=1)
+        empty = np.where(rows.num_keypoints >= 0, rows.num_keypoints == 0, ~visible)
+        for annotation in rows.ids[~rows.finite]:
             self._log.add("annotations_not_finite", annotation)
-        for annotation in rows.ids[finite & (empty == labelled.any(axis=1))]:
+        for annotation in rows.ids[rows.finite & (empty == visible)]:
             self._log.add("num_keypoints_contradicts_flags", annotation)
         images = [self._images[int(image_id)] for image_id in image_ids]
         return GroundTruth(
@@ -139,12 +145,12 @@ class GroundTruthBuilder:
             sizes=np.array([image[1:] for image in images], np.int32).reshape(-1, 2),
             person_image=np.searchsorted(image_ids, rows.image),
             person_ids=rows.ids,
-            keypoints=np.where(finite[:, None, None], rows.keypoints[..., :2], 0.0),
-            labelled=labelled,
-            boxes=np.where(finite[:, None], rows.boxes, 0.0),
-            areas=np.where(finite, rows.areas, 0.0),
+            keypoints=rows.keypoints,
+            labelled=rows.labelled,
+            boxes=rows.boxes,
+            areas=rows.areas,
             is_crowd=rows.is_crowd,
-            ignored=rows.is_crowd | empty | ~finite,
+            ignored=rows.is_crowd | empty | ~rows.finite,
         )
 
 

@@ -225,6 +225,15 @@ def test_a_person_at_infinity_is_left_out(tmp_path: Path, annotations: dict[str,
     assert (warnings(found), found.detections) == ({"predictions_not_finite": 1}, 0)
 
 
+def test_no_detections_at_all_score_zero(tmp_path: Path, annotations: dict[str, Any]) -> None:
+    found = evaluated(
+        tmp_path, annotations, write_json(tmp_path / "results.json", []), diagnose=True, draws=5
+    )
+
+    assert numbers(found)[0] == numbers(found)[5] == 0.0
+    assert found.images_without_detections == 40
+
+
 def test_tables_whose_files_do_not_belong_together_are_refused(
     tmp_path: Path, annotations: dict[str, Any], results: list[dict[str, Any]]
 ) -> None:
