@@ -111,7 +111,7 @@ class TableMetadata:
             "joints": json.dumps(self.skeleton.joints),
             "limbs": json.dumps(self.skeleton.limbs),
             "coordinate_frame": (
-                "image px after the EXIF rule of the settings, origin at the top-left, x to the right, y down, "
+                "image px after the EXIF rule of the settings, origin at the top-left, x rightward, y down, "
                 "as in COCO annotations; keypoints are x1, y1, x2, y2, ...; bbox is left, top, width, height"
             ),
             "model": self.model,
