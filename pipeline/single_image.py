@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from dataclasses import dataclass, field
 
@@ -12,14 +13,20 @@ from numpy.typing import NDArray
 from pipeline.image_gate import ExifRule, ImageLimits, decode_image
 from pipeline.object_file import open_parquet
 from pipeline.parquet_columns import find_image_column
+from pipeline.run_rows import RunRows
 from pipeline.storage import Storage
 from pipeline.tar import iter_members
 from posrefine.errors import ObjectChanged, ObjectMissing, ShardError
 
-__all__ = ["ImageReader"]
+__all__ = ["ImageReader", "lies_in_shard"]
 
 _IN_SHARD = re.compile(r"(?P<shard>.+\.(?:tar|parquet))#(?P<place>\d+)", re.IGNORECASE | re.DOTALL)
 """Of images that lie in a shard: the offset of the member's header in a tar, the row of a Parquet file."""
+
+
+def lies_in_shard(uri: str) -> bool:
+    """Whether the image lies in a tar or Parquet file."""
+    return _IN_SHARD.fullmatch(uri) is not None
 
 
 @dataclass(frozen=True)
@@ -38,16 +45,33 @@ class ImageReader:
     limits: ImageLimits = field(default_factory=ImageLimits)
     image_column: str | None = None
 
-    def pixels(self, uri: str) -> NDArray[np.uint8]:
-        """[H, W, 3] uint8 RGB.
+    @staticmethod
+    def of_run(rows: RunRows, storage: Storage) -> ImageReader:
+        """A reader under the rules by which a run read its images."""
+        settings, limits = rows.settings, ImageLimits()
+        return ImageReader(
+            storage,
+            exif=settings.get("exif", "apply"),
+            limits=ImageLimits(
+                max_encoded_bytes=settings.get("max_image_bytes", limits.max_encoded_bytes),
+                max_pixels=settings.get("max_pixels", limits.max_pixels),
+            ),
+            image_column=settings.get("image_column"),
+        )
+
+    def pixels(self, uri: str, sha256: str | None = None) -> NDArray[np.uint8]:
+        """[H, W, 3] uint8 RGB; with `sha256`, of the very bytes that have it.
 
         Raises:
             ImageError: the bytes are no usable image.
             ObjectMissing: there is nothing at the uri.
-            ObjectChanged, ShardError: the shard is not what it was.
+            ObjectChanged, ShardError: image or shard are not what they were.
             StorageError: the store could not be reached.
         """
-        return decode_image(self.encoded(uri), limits=self.limits, exif=self.exif).pixels
+        data = self.encoded(uri)
+        if sha256 not in (None, hashlib.sha256(data).hexdigest()):
+            raise ObjectChanged(f"{uri}: has changed since it was annotated")
+        return decode_image(data, limits=self.limits, exif=self.exif).pixels
 
     def encoded(self, uri: str) -> bytes:
         """The bytes of the image's file; errors as of `pixels`, without ImageError."""

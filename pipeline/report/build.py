@@ -7,7 +7,6 @@ from datetime import UTC, datetime
 
 from pipeline.evaluation import Evaluation
 from pipeline.ground_truth import Annotations, read_annotations
-from pipeline.image_gate import ImageLimits
 from pipeline.report.figures import histogram, interval_plot, precision_recall, reliability
 from pipeline.report.gallery import Survey, survey_run
 from pipeline.report.numbers import measured, number_rows
@@ -134,7 +133,7 @@ def _survey(
     gallery_images: int,
 ) -> tuple[Survey, _Gallery]:
     survey = survey_run(rows, storage, annotations, protocol, size=gallery_images)
-    maker = PictureMaker(_image_reader(rows, storage), rows.skeleton)
+    maker = PictureMaker(ImageReader.of_run(rows, storage), rows.skeleton)
     groups = tuple(
         _PictureGroup(group.title, group.explanation, tuple(maker.make(pick) for pick in group.picks))
         for group in survey.groups
@@ -145,20 +144,6 @@ def _survey(
     elif not groups:
         note = f"There is nothing to show: of {survey.images:,} images none has poses."
     return survey, _Gallery(groups, note)
-
-
-def _image_reader(rows: RunRows, storage: Storage) -> ImageReader:
-    """Under the rules by which the run read its images."""
-    limits = ImageLimits()
-    return ImageReader(
-        storage,
-        exif=rows.settings.get("exif", "apply"),
-        limits=ImageLimits(
-            max_encoded_bytes=rows.settings.get("max_image_bytes", limits.max_encoded_bytes),
-            max_pixels=rows.settings.get("max_pixels", limits.max_pixels),
-        ),
-        image_column=rows.settings.get("image_column"),
-    )
 
 
 def _benchmark(evaluation: Evaluation) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import hashlib
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -11,7 +10,6 @@ import simplejpeg
 from numpy.typing import NDArray
 from PIL import Image
 
-from pipeline.image_gate import decode_image
 from pipeline.report.gallery import Pick, drawn_from_score
 from pipeline.single_image import ImageReader
 from posrefine.drawing import draw_annotated, draw_poses, draw_spread
@@ -74,10 +72,7 @@ class PictureMaker:
         if self._unreachable is not None:
             return self._unreachable
         try:
-            data = self._reader.encoded(pick.image.uri)
-            if pick.image.sha256 not in (None, hashlib.sha256(data).hexdigest()):
-                return "The image is not the one that was annotated: it has changed since."
-            return decode_image(data, limits=self._reader.limits, exif=self._reader.exif).pixels
+            return self._reader.pixels(pick.image.uri, pick.image.sha256)
         except ObjectMissing as error:
             return f"The image is not there any more: {error}"
         except (ObjectChanged, ShardError, ImageError) as error:

@@ -186,7 +186,7 @@ def test_images_that_are_gone_are_notes_and_the_rest_is_whole(tmp_path: Path):
     run = write_run(tmp_path / "run", [rows])
     page = page_of(report_run(run, str(tmp_path), Storage(), gallery_images=12))
     assert "The image is not there any more" in page.text
-    assert "it has changed since" in page.text
+    assert "has changed since it was annotated" in page.text
     assert page.all("img")
 
 

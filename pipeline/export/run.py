@@ -1,0 +1,58 @@
+"""The formats by name, and the one way into them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from pipeline.export.coco import export_coco, export_coco_results
+from pipeline.export.fiftyone import export_fiftyone
+from pipeline.export.label_studio import export_label_studio
+from pipeline.export.overlays import export_overlays
+from pipeline.export.source import ExportOptions, ExportSource, ExportSummary
+from pipeline.export.yolo import export_yolo
+from pipeline.run_rows import open_run_rows
+from pipeline.storage import Storage
+from pipeline.uris import normalise_uri
+from posrefine.errors import ConfigurationError
+
+__all__ = ["EXPORT_FORMATS", "export_run"]
+
+EXPORT_FORMATS: dict[str, Callable[[ExportSource, str], ExportSummary]] = {
+    "coco": export_coco,
+    "coco-results": export_coco_results,
+    "fiftyone": export_fiftyone,
+    "label-studio": export_label_studio,
+    "overlays": export_overlays,
+    "yolo": export_yolo,
+}
+
+
+def export_run(
+    run_uri: str,
+    export_format: str,
+    output_uri: str,
+    storage: Storage,
+    options: ExportOptions | None = None,
+) -> ExportSummary:
+    """Write a run's persons in the format of another tool.
+
+    The run may be unfinished: then the finished units are exported. Memory is bounded by a few of the run's
+    files, whatever the number of images.
+
+    Args:
+        run_uri: output of the run.
+        export_format: one of `EXPORT_FORMATS`.
+        output_uri: folder or bucket prefix; what is there under the same names is replaced.
+        storage: of run, images and output.
+        options: what to export; None for everything.
+
+    Raises:
+        ConfigurationError: an unknown format, no run, or a run that the format cannot hold.
+        StorageError: the store could not be reached.
+    """
+    if export_format not in EXPORT_FORMATS:
+        raise ConfigurationError(
+            f"export format {export_format!r} is unknown; choose one of {', '.join(EXPORT_FORMATS)}"
+        )
+    source = ExportSource(open_run_rows(run_uri, storage), storage, options or ExportOptions())
+    return EXPORT_FORMATS[export_format](source, normalise_uri(output_uri))

@@ -1,0 +1,296 @@
+"""Every export, read back by the rules of the tool that it is for, gives the run's persons."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import zipfile
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import yaml
+from PIL import Image
+from pycocotools import coco as pycoco
+from pycocotools.cocoeval import COCOeval
+from support.annotated import write_json
+from support.images import encode, gradient
+from support.other_tools import read_fiftyone_sample, read_label_studio, read_yolo_labels, strict_json
+from support.runs import made_up_set, metadata_of, noisy_predictions, write_run
+from support.s3 import Bucket
+from support.shards import make_tar
+
+from pipeline.evaluate import EvaluationRequest, evaluate
+from pipeline.export import EXPORT_FORMATS, ExportOptions, export_run
+from pipeline.schema import ImageResult
+from pipeline.storage import Storage
+from posrefine.errors import ConfigurationError, ImageStatus
+from posrefine.inference.poses import Poses
+from posrefine.skeletons import COCO
+
+JOINTS = COCO.num_joints
+
+
+@pytest.fixture(scope="module")
+def truth(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]]:
+    folder = tmp_path_factory.mktemp("set")
+    return folder, made_up_set(folder / "images", images=10)
+
+
+@pytest.fixture(scope="module")
+def images(truth: tuple[Path, dict[str, Any]]) -> list[ImageResult]:
+    """Ten images: one failed, one without persons, one with a person beyond the frame."""
+    folder, annotations = truth
+    rows = noisy_predictions(annotations, folder / "images")
+    rows[1] = replace(rows[1], status=ImageStatus.CORRUPT, error="broken", poses=None)
+    rows[2] = replace(rows[2], poses=Poses.none(JOINTS))
+    crossing = np.linspace([-30.0, 100.0], [90.0, 600.0], JOINTS, dtype=np.float32)
+    rows[3] = replace(
+        rows[3],
+        poses=Poses(
+            keypoints=np.stack([crossing, crossing - 2000]),
+            keypoint_scores=np.tile(np.linspace(0.05, 0.9, JOINTS, dtype=np.float32), (2, 1)),
+            scores=np.array([0.9, 0.4], np.float32),
+            spread_px=np.full((2, JOINTS), np.nan, np.float32),
+        ),
+    )
+    return rows
+
+
+@pytest.fixture(scope="module")
+def run(images: list[ImageResult], tmp_path_factory: pytest.TempPathFactory) -> str:
+    return write_run(tmp_path_factory.mktemp("run"), [images[:4], images[4:]])
+
+
+def usable(images: list[ImageResult]) -> list[tuple[ImageResult, Poses]]:
+    return [(image, image.poses) for image in images if image.poses is not None]
+
+
+def persons_in(images: list[ImageResult]) -> int:
+    return sum(len(poses) for _, poses in usable(images))
+
+
+def silent_coco(path: str | None = None) -> pycoco.COCO:
+    with contextlib.redirect_stdout(io.StringIO()):
+        return pycoco.COCO(path)
+
+
+def test_results_give_pycocotools_the_numbers_of_our_own_evaluation(
+    run: str, images: list[ImageResult], truth: tuple[Path, dict[str, Any]], tmp_path: Path
+):
+    summary = export_run(run, "coco-results", str(tmp_path), Storage())
+    assert (summary.images, summary.persons) == (9, persons_in(images))
+    assert summary.skipped == {"failed: corrupt": 1}
+    (path,) = summary.files
+    entries = strict_json(Path(path).read_bytes())
+    assert all(set(e) == {"image_id", "category_id", "keypoints", "score"} for e in entries)
+    annotations = write_json(tmp_path / "truth.json", truth[1])
+    with contextlib.redirect_stdout(io.StringIO()):
+        reference = pycoco.COCO(annotations)
+        scored = COCOeval(reference, reference.loadRes(path), "keypoints")
+        scored.evaluate()
+        scored.accumulate()
+        scored.summarize()
+    request = EvaluationRequest(run, annotations, "coco", diagnose=False, distributed=False)
+    ours = evaluate(request, Storage())
+    assert [getattr(ours, name) for name in ("AP", "AP50", "AP75", "APm", "APl", "AR")] == pytest.approx(
+        scored.stats[:6].tolist(), abs=0
+    )
+
+
+def test_the_ground_truth_form_opens_in_pycocotools_with_joints_limbs_and_areas(
+    run: str, images: list[ImageResult], tmp_path: Path
+):
+    summary = export_run(run, "coco", str(tmp_path), Storage(), ExportOptions(min_keypoint_score=0.3))
+    with zipfile.ZipFile(summary.files[0]) as archive:
+        assert archive.namelist() == ["annotations/person_keypoints_default.json"]
+        archive.extractall(tmp_path / "unpacked")
+    path = tmp_path / "unpacked" / "annotations" / "person_keypoints_default.json"
+    strict_json(path.read_bytes())
+    coco = silent_coco(str(path))
+    (category,) = coco.loadCats(coco.getCatIds())
+    assert category["keypoints"] == list(COCO.joints)
+    assert [(a - 1, b - 1) for a, b in category["skeleton"]] == list(COCO.limbs)
+    assert len(coco.getImgIds()) == 9
+    for image, poses in usable(images):
+        (record,) = coco.loadImgs([image.image_id])
+        assert (record["file_name"], record["width"]) == (image.image_key, image.width)
+        found = coco.loadAnns(coco.getAnnIds(imgIds=[image.image_id]))
+        assert len(found) == len(poses)
+        for person, annotation in enumerate(found):
+            flags = np.array(annotation["keypoints"]).reshape(-1, 3)
+            shown = poses.keypoint_scores[person] >= 0.3
+            np.testing.assert_array_equal(flags[:, 2], np.where(shown, 2, 0))
+            np.testing.assert_allclose(flags[shown, :2], poses.keypoints[person][shown], atol=0.006)
+            assert not flags[~shown].any()
+            assert annotation["num_keypoints"] == shown.sum()
+            assert annotation["area"] > 0
+            assert annotation["attributes"]["score"] == pytest.approx(float(poses.scores[person]), abs=1e-4)
+
+
+def test_images_without_ids_are_numbered_in_the_ground_truth_form_and_refused_in_results(
+    images: list[ImageResult], tmp_path: Path
+):
+    nameless = [replace(image, image_id=None) for image in images]
+    run = write_run(tmp_path / "run", [nameless])
+    summary = export_run(run, "coco", str(tmp_path / "out"), Storage())
+    with zipfile.ZipFile(summary.files[0]) as archive:
+        content = json.loads(archive.read(archive.namelist()[0]))
+    assert [image["id"] for image in content["images"]] == list(range(1, 10))
+    with pytest.raises(ConfigurationError, match="9 images have no id"):
+        export_run(run, "coco-results", str(tmp_path / "out"), Storage())
+    twins = [replace(image, image_id=7) for image in images]
+    run = write_run(tmp_path / "twins", [twins])
+    with pytest.raises(ConfigurationError, match="stand for several images, as 7"):
+        export_run(run, "coco-results", str(tmp_path / "out"), Storage())
+
+
+def test_yolo_labels_pass_the_trainers_checks_and_are_where_the_joints_are(
+    run: str, images: list[ImageResult], tmp_path: Path
+):
+    summary = export_run(run, "yolo", str(tmp_path), Storage())
+    description = yaml.safe_load(Path(summary.files[0]).read_text())
+    assert description["kpt_shape"] == [JOINTS, 3]
+    assert description["flip_idx"] == list(COCO.flip_order)
+    assert description["names"] == {0: "person"}
+    files = sorted((tmp_path / "labels").iterdir())
+    assert [file.stem for file in files] == [image.image_key[:-4] for image, _ in usable(images)]
+    for (image, poses), file in zip(usable(images), files, strict=True):
+        labels = read_yolo_labels(file, JOINTS)
+        size = np.array([image.width, image.height])
+        points = poses.keypoints / size
+        inside = ((points >= 0) & (points <= 1)).all(axis=2)
+        visible = inside.any(axis=1)
+        assert len(labels) == visible.sum()
+        found = labels[:, 5:].reshape(-1, JOINTS, 3)
+        np.testing.assert_array_equal(found[..., 2] == 2, inside[visible])
+        np.testing.assert_allclose(found[inside[visible]][:, :2], points[visible][inside[visible]], atol=1e-6)
+        assert not found[~inside[visible]].any()
+
+
+def test_label_studio_takes_every_region_and_joints_belong_to_their_person(
+    run: str, images: list[ImageResult], tmp_path: Path
+):
+    options = ExportOptions(image_root="https://images.example/set")
+    summary = export_run(run, "label-studio", str(tmp_path), Storage(), options)
+    config, *files = summary.files
+    tasks = [task for file in files for task in strict_json(Path(file).read_bytes())]
+    persons_by_task = read_label_studio(tasks, Path(config).read_text())
+    assert tasks[0]["data"]["image"] == f"https://images.example/set/{images[0].image_key}"
+    for (image, poses), persons in zip(usable(images), persons_by_task, strict=True):
+        assert len(persons) == len(poses)
+        frame = np.array([image.width, image.height])
+        for index, person in enumerate(persons):
+            assert person["score"] == pytest.approx(float(poses.scores[index]), abs=1e-4)
+            points = poses.keypoints[index]
+            inside = ((points >= 0) & (points <= frame)).all(axis=1)
+            assert set(person["joints"]) == {COCO.joints[joint] for joint in np.flatnonzero(inside)}
+            for joint in np.flatnonzero(inside):
+                np.testing.assert_allclose(person["joints"][COCO.joints[joint]], points[joint], atol=0.01)
+
+
+def test_fiftyone_samples_keep_every_joints_score(run: str, images: list[ImageResult], tmp_path: Path):
+    summary = export_run(run, "fiftyone", str(tmp_path), Storage())
+    samples, skeleton = (Path(file) for file in summary.files)
+    about = strict_json(skeleton.read_bytes())
+    assert (about["labels"], len(about["edges"])) == (list(COCO.joints), len(COCO.limbs))
+    lines = samples.read_text().splitlines()
+    for (image, poses), line in zip(usable(images), lines, strict=True):
+        sample = read_fiftyone_sample(line)
+        assert Path(sample["filepath"]).is_file()
+        keypoints = sample["poses"]["keypoints"]
+        assert len(keypoints) == len(poses)
+        for person, keypoint in enumerate(keypoints):
+            points = np.array(keypoint["points"]) * (image.width, image.height)
+            np.testing.assert_allclose(points, poses.keypoints[person], atol=0.01)
+            np.testing.assert_allclose(keypoint["confidence"], poses.keypoint_scores[person], atol=1e-4)
+
+
+def test_overlays_are_the_images_with_something_drawn_where_there_are_persons(
+    run: str, images: list[ImageResult], truth: tuple[Path, dict[str, Any]], tmp_path: Path
+):
+    gone = truth[0] / "images" / images[5].image_key
+    data = gone.read_bytes()
+    gone.unlink()
+    try:
+        summary = export_run(run, "overlays", str(tmp_path / "out"), Storage())
+    finally:
+        gone.write_bytes(data)
+    assert summary.skipped == {"failed: corrupt": 1, "the image is gone": 1}
+    assert summary.images == len(list((tmp_path / "out").iterdir())) == 8
+    empty, peopled = images[2], images[3]
+    for image, drawn in ((empty, False), (peopled, True)):
+        before = np.asarray(Image.open(image.uri).convert("RGB"), int)
+        after = np.asarray(Image.open(tmp_path / "out" / image.image_key).convert("RGB"), int)
+        assert after.shape == before.shape
+        assert (np.abs(after - before).max() > 100) == drawn
+
+
+@pytest.mark.parametrize("export_format", sorted(EXPORT_FORMATS))
+def test_exports_go_to_a_bucket_from_a_bucket(export_format: str, s3_bucket: Bucket):
+    uri = s3_bucket.write("in/1.jpg", encode(gradient(64, 48)))
+    points = np.random.default_rng(0).uniform(5, 40, (1, JOINTS, 2)).astype(np.float32)
+    poses = Poses(points, np.ones((1, JOINTS), np.float32), np.ones(1, np.float32), points[..., 0] * np.nan)
+    row = ImageResult("1.jpg", 1, uri, 64, 48, 1, None, ImageStatus.OK, None, poses)
+    run = write_run(f"{s3_bucket.uri}/run", [[row]])
+    summary = export_run(run, export_format, f"{s3_bucket.uri}/out", Storage())
+    assert (summary.images, summary.persons, summary.skipped) == (1, 1, {})
+    assert any(key.startswith("out/") for key in list(s3_bucket.keys()))
+
+
+@pytest.mark.parametrize("export_format", ["fiftyone", "label-studio"])
+def test_images_in_shards_need_the_folder_where_they_were_unpacked(export_format: str, tmp_path: Path):
+    (tmp_path / "shard.tar").write_bytes(make_tar({"a/1.jpg": encode(gradient())}))
+    row = ImageResult(
+        "a/1.jpg", 1, f"{tmp_path}/shard.tar#0", 48, 32, 1, None, ImageStatus.OK, None, Poses.none(JOINTS)
+    )
+    run = write_run(tmp_path / "run", [[row]])
+    with pytest.raises(ConfigurationError, match="set image_root"):
+        export_run(run, export_format, str(tmp_path / "out"), Storage())
+    options = ExportOptions(image_root="/unpacked")
+    summary = export_run(run, export_format, str(tmp_path / "out"), Storage(), options)
+    assert any("/unpacked/a/1.jpg" in Path(file).read_text() for file in summary.files)
+
+
+def test_persons_and_images_beyond_the_wanted_ones_stay_out(
+    run: str, images: list[ImageResult], tmp_path: Path
+):
+    options = ExportOptions(min_score=0.5, max_images=4)
+    summary = export_run(run, "coco-results", str(tmp_path), Storage(), options)
+    first = usable(images)[:4]
+    assert summary.images == 4
+    assert summary.persons == sum(int((poses.scores >= 0.5).sum()) for _, poses in first)
+    scores = [entry["score"] for entry in json.loads(Path(summary.files[0]).read_text())]
+    assert len(scores) == summary.persons
+    assert min(scores) >= 0.5
+
+
+def test_hostile_keys_stay_inside_the_output_and_shared_files_are_refused(
+    images: list[ImageResult], tmp_path: Path
+):
+    hostile = ["../../escaped.jpg", "/etc/absolute.jpg", "a\\..\\b.jpg", ".."]
+    rows = [replace(images[0], image_key=key) for key in hostile]
+    run = write_run(tmp_path / "run", [rows])
+    export_run(run, "yolo", str(tmp_path / "deep" / "out"), Storage())
+    written = list(tmp_path.rglob("*.txt"))
+    assert len(written) == len(hostile)
+    assert all(path.is_relative_to(tmp_path / "deep" / "out" / "labels") for path in written)
+    twins = [replace(images[0], image_key="a/1.jpg"), replace(images[0], image_key="a/1.png")]
+    with pytest.raises(ConfigurationError, match=r"a/1\.png: another image"):
+        export_run(write_run(tmp_path / "twins", [twins]), "yolo", str(tmp_path / "t"), Storage())
+
+
+def test_keypoints_in_another_frame_than_the_tools_are_left_out(images: list[ImageResult], tmp_path: Path):
+    rows = [replace(images[0], exif_orientation=6), images[4]]
+    run = write_run(tmp_path / "run", [rows], metadata_of(exif="ignore"))
+    for export_format, wanted in (("yolo", 1), ("coco-results", 2)):
+        summary = export_run(run, export_format, str(tmp_path / export_format), Storage())
+        assert summary.images == wanted
+
+
+def test_an_unknown_format_is_refused_with_the_known_ones(run: str, tmp_path: Path):
+    with pytest.raises(ConfigurationError, match=r"yolo9000.*coco, coco-results, fiftyone"):
+        export_run(run, "yolo9000", str(tmp_path), Storage())
