@@ -1,7 +1,8 @@
 """Score predictions by a benchmark's rules: `python jobs/evaluate.py --predictions ... --annotations ...`.
 
-Writes metrics.json, and for a run its persons as results.json. With --test-dev nothing is scored: the archive
-for the COCO server is written. Exit codes: 0 done, 1 crash, 2 bad input or usage.
+Writes metrics.json, for a run its persons as results.json, and with --report a page about all of it. With
+--test-dev nothing is scored: the archive for the COCO server is written. Exit codes: 0 done, 1 crash, 2 bad
+input or usage.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from pipeline.evaluate import EvaluationRequest, evaluate
 from pipeline.evaluation_text import evaluation_lines, finding_lines
 from pipeline.outcome import ExitCode, exit_code_of
+from pipeline.report import report_evaluation, require_templates
 from pipeline.storage import Storage
 from pipeline.submission import results_file, server_name, submission_zip
 from pipeline.uris import join_uri, normalise_uri
@@ -66,6 +68,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--seed", type=int, default=0, metavar="N", help="of the bootstrap (%(default)s)")
     add("--distributed", action=argparse.BooleanOptionalAction, help="use Ray; by default for big inputs")
     add("--results", action=argparse.BooleanOptionalAction, default=True, help="write a run's results.json")
+    add("--report", action="store_true", help="write report/index.html too (pip install posrefine[report])")
     add(
         "--test-dev",
         metavar="NAME",
@@ -75,6 +78,8 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _evaluate(given: argparse.Namespace, storage: Storage) -> None:
+    if given.report:
+        require_templates()
     request = EvaluationRequest(
         predictions=given.predictions,
         annotations=given.annotations,
@@ -94,6 +99,8 @@ def _evaluate(given: argparse.Namespace, storage: Storage) -> None:
     if given.results and not normalise_uri(given.predictions).endswith(".json"):
         results = results_file(storage, given.predictions, given.annotations, protocol_named(given.protocol))
         storage.put(_inside(given.output, "results.json"), results.data)
+    if given.report:
+        print(f"report: {report_evaluation(evaluation, given.output, storage)}")
 
 
 def _submit(given: argparse.Namespace, storage: Storage) -> None:

@@ -10,7 +10,7 @@ from pipeline.ground_truth import Annotations, read_annotations
 from pipeline.report.figures import histogram, interval_plot, precision_recall, reliability
 from pipeline.report.gallery import Survey, survey_run
 from pipeline.report.numbers import measured, number_rows
-from pipeline.report.page import render_page
+from pipeline.report.page import render_page, require_templates
 from pipeline.report.pictures import Picture, PictureMaker
 from pipeline.report.run_facts import RunFacts, read_run_facts
 from pipeline.report.warnings import Warned, evaluation_warnings, run_warnings
@@ -50,6 +50,7 @@ def report_evaluation(
         StorageError: predictions or annotations cannot be read, or the page cannot be written. Images that
             cannot be read are notes on the page.
     """
+    require_templates()
     rows = None
     if not normalise_uri(evaluation.predictions).endswith(".json"):
         rows = open_run_rows(evaluation.predictions, storage)
@@ -87,6 +88,7 @@ def report_run(run: str, output: str, storage: Storage, *, gallery_images: int =
         ConfigurationError: jinja2 is missing, or there is no run with a finished unit.
         StorageError: the run cannot be read, or the page cannot be written.
     """
+    require_templates()
     rows = open_run_rows(run, storage)
     facts = read_run_facts(rows, storage)
     survey, gallery = _survey(rows, storage, None, None, gallery_images)

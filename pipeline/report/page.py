@@ -11,7 +11,7 @@ from posrefine.errors import ConfigurationError
 if TYPE_CHECKING:
     from jinja2 import Environment
 
-__all__ = ["render_page"]
+__all__ = ["render_page", "require_templates"]
 
 _TEMPLATES = Path(__file__).parent / "templates"
 
@@ -25,6 +25,11 @@ def render_page(**content: Any) -> bytes:  # noqa: ANN401 - what a template take
     environment = _environment()
     style = (_TEMPLATES / "style.css").read_text()
     return environment.get_template("page.html.j2").render(style=style, **content).encode()
+
+
+def require_templates() -> None:
+    """Raise ConfigurationError where jinja2 is not installed: better before a long evaluation than after."""
+    _environment()
 
 
 def _environment() -> Environment:

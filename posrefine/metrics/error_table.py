@@ -62,7 +62,8 @@ def judge_joints(truth: GroundTruth, detections: Detections, protocol: Protocol)
     ranked = rank_detections(detections, truth.image_ids, protocol.max_detections)
     assignment = assign(truth, ranked, truth.ignored[None], np.array([_LEAST_OKS]), protocol.sigmas)
     person, oks = assignment.person[:, 0, 0], assignment.oks[:, 0, 0]
-    regular = np.flatnonzero((person >= 0) & ~truth.ignored[np.maximum(person, 0)]) if len(person) else person
+    taken = np.flatnonzero(person >= 0)
+    regular = taken[~truth.ignored[person[taken]]]
     images, joints = len(truth.image_ids), protocol.skeleton.num_joints
     counts = np.zeros((images, joints, len(JointVerdict)), np.uint8)
     for start in range(0, len(regular), _PAIRS_PER_BATCH):

@@ -130,3 +130,13 @@ def test_detections_on_crowds_count_neither_way(two_people: dict[str, Any]) -> N
 
     assert np.isnan(table.oks).tolist() == [False, True]
     assert table.verdicts.sum() == 17
+
+
+def test_detections_in_images_without_annotated_persons_have_found_nobody(two_people: dict[str, Any]) -> None:
+    found = results(two_people)
+    two_people["annotations"] = []
+
+    table = judged(two_people, found)
+
+    assert table.oks.tolist() == [0.0, 0.0]
+    assert table.verdicts.sum() == 0
