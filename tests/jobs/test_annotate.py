@@ -14,17 +14,24 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import duckdb
-import numpy as np
 import polars
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import ray
 from support.networks import noisy_network
+from support.photos import (
+    CUT_TARS,
+    PHOTOS,
+    assert_same_persons,
+    read_photos,
+    table,
+    three_forms,
+    write_photos,
+)
 from support.ray_cluster import kill_workers, started_cluster
 from support.s3 import Bucket, S3Server
-from support.shards import make_parquet, make_tar
-from support.shared import shared_path
+from support.shards import make_parquet
 
 from jobs.annotate import main
 from pipeline.lock import RunLock
@@ -33,7 +40,6 @@ from pipeline.storage import Storage
 from posrefine.weights import save_weights
 
 SCRIPT = Path(__file__).parents[2] / "jobs" / "annotate.py"
-PHOTOS = 67
 
 # Ray Data warns of its own defaults whenever its context is made.
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:ray")
@@ -54,8 +60,7 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 @pytest.fixture(scope="module")
 def photos() -> dict[str, bytes]:
-    folder = shared_path("data", "coco67", "images")
-    return {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
+    return read_photos()
 
 
 @pytest.fixture
@@ -70,38 +75,12 @@ def _own_signal_handlers() -> Iterator[None]:
     signal.signal(signal.SIGTERM, before)
 
 
-def write_photos(folder: Path, photos: dict[str, bytes]) -> str:
-    folder.mkdir()
-    for name, data in photos.items():
-        (folder / name).write_bytes(data)
-    return str(folder)
-
-
 def annotate(given: str, output: str, settings: list[str]) -> int:
     return main(["run", "--input", given, "--output", output, *settings])
 
 
-def table(output: str, name: str) -> pa.Table:
-    data = Storage().list(f"{output}/tables/{name}")
-    parts = [Storage().read_bytes(found.uri) for found in data]
-    return pa.concat_tables(pq.read_table(pa.BufferReader(part), use_threads=False) for part in parts)
-
-
 def everything(folder: str) -> dict[str, tuple[int, str]]:
     return {found.uri: (found.size_bytes, found.etag) for found in Storage().list(folder)}
-
-
-def poses_by_image(persons: pa.Table) -> dict[str, np.ndarray]:
-    """[N, 17, 2] keypoints, image px, by file name."""
-    found: dict[str, list[list[float]]] = {}
-    for row in persons.to_pylist():
-        found.setdefault(row["image_key"].rpartition("/")[2], []).append(row["keypoints"])
-    return {name: np.array(keypoints).reshape(-1, 17, 2) for name, keypoints in found.items()}
-
-
-def in_quarters(photos: dict[str, bytes]) -> list[dict[str, bytes]]:
-    items = list(photos.items())
-    return [dict(items[start : start + 17]) for start in range(0, len(items), 17)]
 
 
 def test_every_photo_of_a_folder_is_in_the_tables_once_and_other_engines_read_them(
@@ -133,30 +112,11 @@ def test_every_photo_of_a_folder_is_in_the_tables_once_and_other_engines_read_th
 def test_a_folder_tars_in_a_bucket_and_parquet_give_the_same_persons(
     cluster: str, photos: dict[str, bytes], settings: list[str], tmp_path: Path, s3_bucket: Bucket
 ):
-    inputs = {str(tmp_path / "from-folder"): write_photos(tmp_path / "photos", photos)}
-    for index, part in enumerate(in_quarters(photos)):
-        s3_bucket.write(f"tars/{index}.tar", make_tar(part))
-    inputs[f"{s3_bucket.uri}/from-tars"] = f"{s3_bucket.uri}/tars"
-    (tmp_path / "shards").mkdir()
-    (tmp_path / "shards" / "all.parquet").write_bytes(make_parquet(photos))
-    inputs[str(tmp_path / "from-parquet")] = str(tmp_path / "shards")
-
-    # Tars are cut in the middle of members.
-    more = ["--unit-bytes", "1000000"]
-    codes = [annotate(given, output, [*settings, *more]) for output, given in inputs.items()]
+    inputs = three_forms(photos, tmp_path, s3_bucket)
+    codes = [annotate(given, output, [*settings, *CUT_TARS]) for output, given in inputs.items()]
 
     assert codes == [0, 0, 0]
-    found = []
-    for output in inputs:
-        images = table(output, "images")
-        assert set(images["status"].to_pylist()) == {"ok"}
-        assert len(set(images["uri"].to_pylist())) == len(images) == PHOTOS
-        found.append(poses_by_image(table(output, "persons")))
-    for other in found[1:]:
-        assert other.keys() == found[0].keys()
-        for name, keypoints in found[0].items():
-            # Other batches round differently: these are hundredths of a pixel.
-            np.testing.assert_allclose(other[name], keypoints, atol=0.05)
+    assert_same_persons(list(inputs), photos)
 
 
 def test_broken_files_cost_only_their_own_row_and_the_budget_decides_the_exit_code(

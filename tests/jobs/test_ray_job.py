@@ -15,7 +15,12 @@ from pathlib import Path
 
 import pytest
 from support.images import encode, gradient
+from support.networks import noisy_network
+from support.photos import CUT_TARS, assert_same_persons, read_photos, three_forms
 from support.ports import free_port
+from support.s3 import Bucket, S3Server
+
+from posrefine.weights import save_weights
 
 REPOSITORY = Path(__file__).parents[2]
 RAY = Path(sys.executable).with_name("ray")
@@ -29,9 +34,10 @@ class Head:
 
 
 @pytest.fixture(scope="module")
-def head() -> Iterator[Head]:
+def head(s3_server: S3Server) -> Iterator[Head]:
     port = free_port()
     environment = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
+    environment |= s3_server.environment()
     environment["RAY_AUTH_MODE"] = "disabled"
     # The job's `python` must be the one that the suite runs in.
     environment["PATH"] = f"{RAY.parent}{os.pathsep}{environment['PATH']}"
@@ -96,3 +102,19 @@ def test_a_submitted_job_annotates_and_leaves_its_exit_code_in_the_outcome(head:
     assert outcome["images"] == {"ok": 3, "unsupported": 1}
     assert "mean nothing" in outcome["note"]
     assert "mean nothing" in done.stdout
+
+
+@pytest.mark.slow
+def test_submitted_jobs_find_the_same_persons_in_a_folder_in_tars_of_a_bucket_and_in_parquet(
+    head: Head, tmp_path: Path, s3_bucket: Bucket
+):
+    photos, weights = read_photos(), tmp_path / "noisy.safetensors"
+    save_weights(noisy_network(), weights)
+    settings = ["--model", "posrefine_tiny", "--weights", str(weights), "--input-size", "64", *CUT_TARS]
+
+    inputs = three_forms(photos, tmp_path, s3_bucket)
+    for output, given in inputs.items():
+        done = submit(head, "run", "--input", given, "--output", output, *settings)
+        assert done.returncode == 0, done.stdout + done.stderr
+
+    assert_same_persons(list(inputs), photos)
