@@ -9,6 +9,7 @@ from typing import Any
 from xml.sax.saxutils import quoteattr
 
 import numpy as np
+from numpy.typing import NDArray
 
 from pipeline.export.source import ExportedImage, ExportSource, ExportSummary
 from pipeline.uris import join_uri
@@ -51,53 +52,50 @@ def _task(image: ExportedImage, source: ExportSource) -> dict[str, Any]:
     prediction = {
         "model_version": f"{source.rows.model} {source.rows.weights_sha256[:8]}",
         "score": round(float(scores.mean()), 4) if len(scores) else 0.0,
-        "result": [
-            region
-            for person in range(len(scores))
-            for region in _regions(image, person, source.rows.skeleton, source.options.min_keypoint_score)
-        ],
+        "result": list(_regions(image, source.rows.skeleton, source.options.min_keypoint_score)),
     }
     data = {"image": source.address(image), "image_key": image.key}
     return {"data": data, "predictions": [prediction]}
 
 
-def _regions(
-    image: ExportedImage, person: int, skeleton: Skeleton, min_keypoint_score: float
-) -> Iterator[dict[str, Any]]:
-    """The rectangle, then its key points."""
+def _regions(image: ExportedImage, skeleton: Skeleton, min_keypoint_score: float) -> Iterator[dict[str, Any]]:
+    """Every person's rectangle, followed by its key points."""
     poses, size = image.poses, np.array([image.width, image.height], float)
     frame = {"original_width": image.width, "original_height": image.height, "image_rotation": 0}
-    box = poses.boxes_xywh[person].astype(float)
-    low, high = np.clip(box[:2] / size, 0, 1), np.clip((box[:2] + box[2:]) / size, 0, 1)
-    x, y, width, height = (100 * np.concatenate([low, high - low])).round(4).tolist()
-    parent = f"person-{person}"
-    shape = {"x": x, "y": y, "width": width, "height": height, "rotation": 0, "rectanglelabels": ["person"]}
-    about = {
-        "id": parent,
-        "type": "rectanglelabels",
-        "from_name": "person",
-        "to_name": "image",
-        "value": shape,
-    }
-    yield frame | about | {"score": round(float(poses.scores[person]), 4)}
-    points = poses.keypoints[person] / size
-    shown = (poses.keypoint_scores[person] >= min_keypoint_score) & ((points >= 0) & (points <= 1)).all(
-        axis=1
-    )
-    for joint in np.flatnonzero(shown).tolist():
-        name = skeleton.joints[joint]
-        x, y = (100 * points[joint]).round(4).tolist()
-        value = {"x": x, "y": y, "width": _POINT_PERCENT, "keypointlabels": [name]}
-        about = {"type": "keypointlabels", "from_name": "joints", "to_name": "image", "value": value}
-        yield (
-            frame
-            | about
-            | {
+    low = np.clip(poses.boxes_xywh[:, :2] / size, 0, 1)
+    high = np.clip((poses.boxes_xywh[:, :2] + poses.boxes_xywh[:, 2:]) / size, 0, 1)
+    boxes = _percent(np.concatenate([low, high - low], axis=1))
+    shares = poses.keypoints / size
+    shown = (poses.keypoint_scores >= min_keypoint_score) & ((shares >= 0) & (shares <= 1)).all(axis=2)
+    points = _percent(shares)
+    for person in range(len(poses)):
+        parent = f"person-{person}"
+        x, y, width, height = boxes[person]
+        shape = {"x": x, "y": y, "width": width, "height": height, "rotation": 0}
+        yield frame | {
+            "id": parent,
+            "type": "rectanglelabels",
+            "from_name": "person",
+            "to_name": "image",
+            "value": shape | {"rectanglelabels": ["person"]},
+            "score": round(float(poses.scores[person]), 4),
+        }
+        for joint in np.flatnonzero(shown[person]).tolist():
+            x, y = points[person][joint]
+            name = skeleton.joints[joint]
+            yield frame | {
                 "id": f"{parent}-{name}",
                 "parentID": parent,
+                "type": "keypointlabels",
+                "from_name": "joints",
+                "to_name": "image",
+                "value": {"x": x, "y": y, "width": _POINT_PERCENT, "keypointlabels": [name]},
                 "score": round(float(poses.keypoint_scores[person, joint]), 4),
             }
-        )
+
+
+def _percent(shares: NDArray[np.float64]) -> Any:  # noqa: ANN401 - nested lists as deep as the array
+    return (100 * shares).round(4).tolist()
 
 
 def _labelling_config(skeleton: Skeleton) -> str:
