@@ -20,7 +20,7 @@ from posrefine.training.samples import Batch, LabelledImage
 from posrefine.training.stream import ViewStream
 from posrefine.training.targets import make_batch
 
-__all__ = ["decode_views", "encode_views", "rank_batches"]
+__all__ = ["PREPARE_CPUS", "decode_views", "encode_views", "rank_batches"]
 
 STEPS_PER_BLOCK = 4
 MAX_BLOCKS = 20_000

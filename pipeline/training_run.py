@@ -22,11 +22,12 @@ from pipeline.labelled_images import Frames, LabelledImages
 from pipeline.model_card import PublishedModel, publish_model
 from pipeline.session import ray_session
 from pipeline.storage import Storage
+from pipeline.training_data import PREPARE_CPUS
 from pipeline.training_settings import TrainSettings
 from pipeline.training_worker import CHECKPOINT_NAME, TrainingJob, train_worker
 from pipeline.uris import is_s3, normalise_uri
 from posrefine.build import build_model
-from posrefine.errors import PosRefineError, TrainingError
+from posrefine.errors import ConfigurationError, PosRefineError, TrainingError
 from posrefine.skeletons import SKELETONS
 from posrefine.synthetic import EASY, HARD, MEDIUM, TRAIN, coco_annotations, render_scenes
 from posrefine.training.checkpoint import load_checkpoint
@@ -102,12 +103,14 @@ def _fit(job: TrainingJob) -> Checkpoint:
     """Run the training processes to the end; the last checkpoint."""
     settings = job.settings
     gpus = int(ray.cluster_resources().get("GPU", 0)) if settings.device != "cpu" else 0
+    workers = settings.workers or max(1, gpus)
+    _require_room(workers, settings.worker_cpus)
     path, file_system = _ray_storage(settings.output)
     trainer = TorchTrainer(
         train_worker,
         train_loop_config={"job": job},
         scaling_config=ScalingConfig(
-            num_workers=settings.workers or max(1, gpus),
+            num_workers=workers,
             use_gpu=gpus > 0 or settings.device == "cuda",
             resources_per_worker={"CPU": settings.worker_cpus},
         ),
@@ -126,6 +129,16 @@ def _fit(job: TrainingJob) -> Checkpoint:
     if result.checkpoint is None:
         raise TrainingError(f"{settings.output}: training ended without a checkpoint; run again")
     return result.checkpoint
+
+
+def _require_room(workers: int, cpus_per_worker: float) -> None:
+    """The training processes hold their CPUs to the end, and views are prepared on the others."""
+    cpus = ray.cluster_resources().get("CPU", 0.0)
+    if workers * cpus_per_worker + PREPARE_CPUS > cpus:
+        raise ConfigurationError(
+            f"{workers} training processes of {cpus_per_worker:g} CPUs: the cluster has {cpus:g} CPUs, and "
+            f"{PREPARE_CPUS:g} at least must be left for preparing views: lower --worker-cpus or --workers"
+        )
 
 
 def _ray_storage(output: str) -> tuple[str, pa_fs.FileSystem | None]:
