@@ -126,8 +126,9 @@ def open_predictions(storage: Storage, uri: str, annotations: Annotations, proto
             f"predictions {uri}: no units/*.parquet or tables/images/*.parquet below it, and no .json file; "
             "name the output of a run or a COCO results file"
         )
-    model, weights = _described(storage, parts[0])
-    return Predictions(uri, parts, model, weights, ())
+    described = _described(storage, parts[0])
+    findings = Finding.of("poses_mean_nothing", [described["note"]] if "note" in described else [])
+    return Predictions(uri, parts, described.get("model"), described.get("weights"), tuple(findings))
 
 
 def _table_parts(storage: Storage, tree: OutputTree) -> Iterator[PartOfTables]:
@@ -137,15 +138,13 @@ def _table_parts(storage: Storage, tree: OutputTree) -> Iterator[PartOfTables]:
             yield PartOfTables(info.uri, info.uri.replace("/tables/images/", "/tables/persons/"))
 
 
-def _described(storage: Storage, part: PredictionPart) -> tuple[str | None, str | None]:
-    """Model and weights by the metadata of the first file."""
+def _described(storage: Storage, part: PredictionPart) -> dict[str, str]:
+    """What the metadata of the first file says of the network, by name."""
     uri = (
         part.uris[0] if isinstance(part, PartOfRun) else part.images if isinstance(part, PartOfTables) else ""
     )
     metadata = decode_table(storage.read_bytes(uri), ["image_key"]).schema.metadata or {}
-    names = [metadata.get(f"posrefine.{name}".encode()) for name in ("model", "weights")]
-    model, weights = (None if name is None else name.decode() for name in names)
-    return model, weights
+    return {key.decode().removeprefix("posrefine."): value.decode() for key, value in metadata.items()}
 
 
 def _from_units(rows: pa.Table, annotations: Annotations, protocol: Protocol) -> PredictedImages:

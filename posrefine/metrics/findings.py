@@ -55,6 +55,7 @@ MESSAGES = {
         "images carry an EXIF rotation that the run applied; COCO's own annotations ignore EXIF, so their "
         "keypoints are in another frame"
     ),
+    "poses_mean_nothing": "the run's own files say that no number here means anything",
     "train_overlap": "images were in the model's training set too; the numbers are too good for them",
 }
 """What each code means for the numbers, and what to do."""

@@ -205,6 +205,17 @@ def test_images_in_another_frame_than_the_annotations_are_named(
     assert warnings(evaluated(tmp_path, annotations, tmp_path / "run")) == {code: 40}
 
 
+def test_a_run_whose_poses_mean_nothing_says_so_beside_its_numbers(
+    tmp_path: Path, annotations: dict[str, Any]
+) -> None:
+    rows = image_rows(annotations, [])
+    write_units(tmp_path / "run", [rows], skeleton=COCO, note="untrained network")
+
+    (finding,) = evaluated(tmp_path, annotations, tmp_path / "run").warnings
+    assert finding.code == "poses_mean_nothing"
+    assert "untrained network" in str(finding)
+
+
 def test_ignoring_exif_is_cocos_own_rule_and_no_reason_to_warn(
     tmp_path: Path, annotations: dict[str, Any]
 ) -> None:

@@ -111,14 +111,19 @@ def poses_of(found: list[dict[str, Any]], joints: int) -> Poses:
 
 
 def write_units(
-    output: Path, units: list[list[ImageResult]], *, skeleton: Skeleton, exif: str = "apply"
+    output: Path,
+    units: list[list[ImageResult]],
+    *,
+    skeleton: Skeleton,
+    exif: str = "apply",
+    note: str | None = None,
 ) -> None:
     """`units/*.parquet` as a run commits them."""
     (output / "units").mkdir(parents=True)
     for number, rows in enumerate(units):
         table = unit_table(f"u{number:06d}", rows)
         path = output / "units" / f"u{number:06d}.parquet"
-        path.write_bytes(encode_table(table, _metadata(skeleton, exif)))
+        path.write_bytes(encode_table(table, _metadata(skeleton, exif, note)))
 
 
 def write_tables(output: Path, units: list[list[ImageResult]], *, skeleton: Skeleton) -> None:
@@ -138,7 +143,7 @@ def write_json(path: Path, value: Any) -> str:
     return str(path)
 
 
-def _metadata(skeleton: Skeleton, exif: str) -> dict[bytes, bytes]:
+def _metadata(skeleton: Skeleton, exif: str, note: str | None = None) -> dict[bytes, bytes]:
     return TableMetadata(
         skeleton=skeleton,
         model="dekr_w32",
@@ -146,4 +151,5 @@ def _metadata(skeleton: Skeleton, exif: str) -> dict[bytes, bytes]:
         weights_sha256="00",
         settings=json.dumps({"exif": exif}),
         code_version="0",
+        note=note,
     ).encode()
