@@ -1,0 +1,66 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from support.annotated import annotated_people
+
+from posrefine.errors import TrainingError
+from posrefine.metrics import GroundTruth, GroundTruthBuilder, object_keypoint_similarity, protocol_named
+from posrefine.modeling.score_net import score_features
+from posrefine.skeletons import COCO
+from posrefine.training.score import ScoreExamples, ScoreRecipe, best_oks, train_score_net
+
+
+def truth_of(images: int) -> GroundTruth:
+    builder = GroundTruthBuilder(protocol_named("coco"))
+    content = annotated_people(images, seed=4)
+    for record in content["images"]:
+        builder.add_image(record)
+    for record in content["categories"]:
+        builder.add_category(record)
+    for record in content["annotations"]:
+        builder.add_person(record)
+    return builder.build()[0]
+
+
+def test_the_best_oks_is_the_highest_over_the_persons_of_the_same_image():
+    truth, rng = truth_of(6), np.random.default_rng(0)
+    image_ids = rng.choice(truth.image_ids, 40)
+    keypoints = rng.uniform(0, 480, (40, 17, 2))
+    near = rng.integers(len(truth.keypoints), size=10)
+    keypoints[:10] = truth.keypoints[near] + rng.normal(0, 5, (10, 17, 2))
+    image_ids[:10] = truth.image_ids[truth.person_image[near]]
+    expected = np.zeros(40)
+    for pose in range(40):
+        for person in np.flatnonzero(truth.image_ids[truth.person_image] == image_ids[pose]):
+            one = slice(person, person + 1)
+            similarity = object_keypoint_similarity(
+                keypoints[pose : pose + 1], truth.keypoints[one], truth.labelled[one], truth.boxes[one],
+                truth.areas[one], np.asarray(COCO.sigmas),
+            )  # fmt: skip
+            expected[pose] = max(expected[pose], similarity[0])
+    assert expected[:10].min() > 0.3
+    np.testing.assert_array_equal(best_oks(keypoints, image_ids, truth, COCO), expected)
+
+
+def test_the_network_learns_which_poses_are_good_and_is_the_same_every_time():
+    rng = np.random.default_rng(1)
+    oks = rng.uniform(0, 1, 3000).astype(np.float32)
+    scores = np.clip(oks[:, None] + rng.normal(0, 0.05, (3000, 17)), 0, 1).astype(np.float32)
+    keypoints = rng.uniform(0, 300, (3000, 17, 2)).astype(np.float32)
+    examples = ScoreExamples(keypoints, scores, oks)
+    recipe = ScoreRecipe(epochs=8, batch_size=128)
+    network, error = train_score_net(examples, COCO, recipe)
+    assert error < 0.1 < oks.std()
+    again, _ = train_score_net(examples, COCO, recipe)
+    features = score_features(torch.from_numpy(keypoints), torch.from_numpy(scores), COCO)
+    torch.testing.assert_close(again(features), network(features), rtol=0, atol=0)
+
+
+def test_poses_without_any_person_near_stop_the_training():
+    nothing = ScoreExamples(
+        np.zeros((3, 17, 2), np.float32), np.zeros((3, 17), np.float32), np.zeros(3, np.float32)
+    )
+    with pytest.raises(TrainingError, match="none of them near an annotated person"):
+        train_score_net(nothing, COCO)
