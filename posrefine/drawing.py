@@ -29,8 +29,8 @@ def draw_poses(
     poses: Poses,
     skeleton: Skeleton,
     *,
-    min_score: float = 0.0,
-    min_keypoint_score: float = 0.0,
+    min_score: float = -math.inf,
+    min_keypoint_score: float = -math.inf,
 ) -> NDArray[np.uint8]:
     """Draw every pose of one image: the left side orange, the right side blue, the middle green.
 
@@ -93,7 +93,9 @@ def draw_annotated(
     return np.asarray(canvas)
 
 
-def draw_spread(pixels: NDArray[np.uint8], poses: Poses, *, min_score: float = 0.0) -> NDArray[np.uint8]:
+def draw_spread(
+    pixels: NDArray[np.uint8], poses: Poses, *, min_score: float = -math.inf
+) -> NDArray[np.uint8]:
     """Draw a ring around every joint whose radius is the disagreement of the test-time views there.
 
     Args:

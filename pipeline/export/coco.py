@@ -67,7 +67,8 @@ def export_coco(source: ExportSource, output: str) -> ExportSummary:
 
 def _ground_truth(source: ExportSource, people: IO[str], numbered: bool) -> Iterator[str]:
     """The file in pieces. Images are written as they pass; their persons gather in `people` meanwhile."""
-    head = {"info": {"description": f"{source.rows.model}, {source.rows.weights}"}, "licenses": []}
+    about = [source.rows.model, source.rows.weights, source.rows.note]
+    head = {"info": {"description": ", ".join(part for part in about if part)}, "licenses": []}
     yield (
         json.dumps(head)[:-1]
         + f', "categories": {json.dumps([_category(source.rows.skeleton)])}, "images": ['

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
@@ -24,15 +25,16 @@ class ExportOptions:
     """What to export of a run.
 
     Attributes:
-        min_score: persons below this score are left out.
-        min_keypoint_score: joints below this score count as not labelled, where a format can say so.
+        min_score: persons below this score are left out; by default nobody is, for scores may be below 0.
+        min_keypoint_score: joints below this score count as not labelled, where a format can say so; by
+            default none does.
         image_root: address of the folder that tools find the images in, put before the image keys; None takes
             the uris of the run.
         max_images: the first so many images alone; None for all.
     """
 
-    min_score: float = 0.0
-    min_keypoint_score: float = 0.0
+    min_score: float = -math.inf
+    min_keypoint_score: float = -math.inf
     image_root: str | None = None
     max_images: int | None = None
 
@@ -51,6 +53,7 @@ class ExportSummary:
         persons: in them.
         skipped: images that are not, by reason.
         files: what to give to the other tool.
+        note: there only where the poses mean nothing.
     """
 
     format: str
@@ -58,9 +61,12 @@ class ExportSummary:
     persons: int
     skipped: dict[str, int]
     files: tuple[str, ...]
+    note: str | None
 
     def lines(self) -> Iterator[str]:
         """The summary for people."""
+        if self.note is not None:
+            yield f"note: {self.note}"
         yield f"{self.format}: {self.images:,} images, {self.persons:,} persons"
         for reason, count in self.skipped.items():
             yield f"left out: {count:,} images ({reason})"
@@ -134,7 +140,8 @@ class ExportSource:
 
     def summary(self, name: str, *files: str) -> ExportSummary:
         """After all images have passed."""
-        return ExportSummary(name, self.image_count, self.person_count, dict(self.skipped), files)
+        counts = self.image_count, self.person_count, dict(self.skipped)
+        return ExportSummary(name, *counts, files, self.rows.note)
 
     def _usable(self) -> Iterator[ExportedImage]:
         ignored_exif = self.applies_exif and self.rows.settings.get("exif") == "ignore"

@@ -122,7 +122,7 @@ def reliability(calibration: Calibration) -> str:
 def histogram(counts: Sequence[int], ticks: Sequence[tuple[float, str]], title: str, unit: str) -> str:
     """Bars of counts, the first from 0 to 1 on the x axis; ticks are (place on it, what is written there)."""
     most = max([1, *counts])
-    axes = Axes(460, 220, x=(0, len(counts)), y=(0, most), left_px=56)
+    axes = Axes(460, 220, x=(0, len(counts)), y=(0, most), left_px=66)
     half = [(0.0, "0"), (most / 2, f"{most / 2:,.0f}"), (float(most), f"{most:,}")]
     body = axes.grid(ticks, half if most % 2 == 0 else half[::2], title, unit)
     for index, count in enumerate(counts):

@@ -91,8 +91,14 @@ def survey_run(
 
 
 def drawn_from_score(poses: Poses) -> float:
-    """The score from which persons are drawn, a quarter of the best: doubtful ones would hide the rest."""
-    return _DRAWN_SHARE * float(poses.scores.max()) if len(poses) else 0.0
+    """The score from which persons are drawn, a quarter of the best: doubtful ones would hide the rest.
+
+    Scores may be below 0 (heat is not bounded); the best person is always drawn.
+    """
+    if not len(poses):
+        return 0.0
+    best = float(poses.scores.max())
+    return best - (1 - _DRAWN_SHARE) * abs(best)
 
 
 def disagreement(poses: Poses) -> tuple[float, float] | None:

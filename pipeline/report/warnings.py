@@ -47,7 +47,9 @@ class Warned:
 
 def evaluation_warnings(evaluation: Evaluation, rows: RunRows | None) -> tuple[Warned, ...]:
     """Of the predictions, the annotations and the run that was compared with; grave ones first."""
-    warned = [*_untrained(rows), *(_finding(found, "") for found in evaluation.warnings)]
+    # The run's own words say it better than the finding made of them.
+    findings = [found for found in evaluation.warnings if found.code != "poses_mean_nothing"]
+    warned = [*_untrained(rows), *(_finding(found, "") for found in findings)]
     if evaluation.comparison is not None:
         other = f" (in {evaluation.comparison.other})"
         warned += [_finding(found, other) for found in evaluation.comparison.warnings]

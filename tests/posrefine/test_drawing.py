@@ -69,3 +69,9 @@ def test_rings_are_as_large_as_the_disagreement_and_absent_where_it_is_unknown()
     assert distance.min() > 27
     assert distance.max() < 33
     assert (draw_spread(grey, replace(person, spread_px=spread), min_score=0.95) == grey).all()
+
+
+def test_persons_with_scores_below_zero_are_drawn_unless_a_threshold_says_otherwise():
+    grey = np.full((200, 200, 3), 127, np.uint8)
+    assert (draw_poses(grey, one_person(score=-0.5), COCO) != grey).any()
+    assert (draw_poses(grey, one_person(score=-0.5), COCO, min_score=0.0) == grey).all()

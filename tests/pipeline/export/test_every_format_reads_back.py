@@ -19,7 +19,7 @@ from pycocotools.cocoeval import COCOeval
 from support.annotated import write_json
 from support.images import encode, gradient
 from support.other_tools import read_fiftyone_sample, read_label_studio, read_yolo_labels, strict_json
-from support.runs import made_up_set, metadata_of, noisy_predictions, write_run
+from support.runs import UNTRAINED, made_up_set, metadata_of, noisy_predictions, write_run
 from support.s3 import Bucket
 from support.shards import make_tar
 
@@ -253,6 +253,35 @@ def test_images_in_shards_need_the_folder_where_they_were_unpacked(export_format
     options = ExportOptions(image_root="/unpacked")
     summary = export_run(run, export_format, str(tmp_path / "out"), Storage(), options)
     assert any("/unpacked/a/1.jpg" in Path(file).read_text() for file in summary.files)
+
+
+@pytest.mark.parametrize("export_format", ["coco-results", "coco", "fiftyone", "overlays"])
+def test_persons_with_scores_below_zero_stay_in_unless_they_are_unwanted(
+    export_format: str, images: list[ImageResult], tmp_path: Path
+):
+    poses = images[0].poses
+    assert poses is not None
+    below = replace(poses, scores=poses.scores - 2, keypoint_scores=poses.keypoint_scores - 2)
+    run = write_run(tmp_path / "run", [[replace(images[0], poses=below)]])
+    summary = export_run(run, export_format, str(tmp_path / "out"), Storage())
+    assert summary.persons == len(poses) > 0
+    if export_format == "overlays":
+        before = np.asarray(Image.open(images[0].uri).convert("RGB"), int)
+        drawn = np.asarray(Image.open(tmp_path / "out" / images[0].image_key), int)
+        assert np.abs(drawn - before).max() > 100
+    none = export_run(run, export_format, str(tmp_path / "out"), Storage(), ExportOptions(min_score=0))
+    assert none.persons == 0
+
+
+def test_an_export_of_an_untrained_networks_poses_says_that_they_mean_nothing(
+    images: list[ImageResult], tmp_path: Path
+):
+    run = write_run(tmp_path / "run", [images], metadata_of(note=UNTRAINED))
+    summary = export_run(run, "coco", str(tmp_path / "out"), Storage())
+    assert f"note: {UNTRAINED}" in list(summary.lines())
+    with zipfile.ZipFile(summary.files[0]) as archive:
+        content = json.loads(archive.read(archive.namelist()[0]))
+    assert UNTRAINED in content["info"]["description"]
 
 
 def test_persons_and_images_beyond_the_wanted_ones_stay_out(

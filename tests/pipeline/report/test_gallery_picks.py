@@ -92,6 +92,12 @@ def test_doubtful_persons_do_not_speak_for_their_image():
     assert disagreement(both) == pytest.approx((1.0, 0.01))
 
 
+def test_the_best_person_is_drawn_even_where_all_scores_are_below_zero():
+    found = poses(-0.02, spread_px=7)
+    assert drawn_from_score(found) <= -0.02
+    assert disagreement(found) == pytest.approx((7.0, 0.07))
+
+
 def test_a_single_view_disagrees_with_nobody(tmp_path: Path):
     assert disagreement(some_poses(3, 0, one_view=True)) is None
     assert disagreement(Poses.none(17)) is None
