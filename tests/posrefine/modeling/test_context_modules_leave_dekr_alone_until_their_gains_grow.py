@@ -48,6 +48,19 @@ def test_a_posrefine_network_with_zero_gains_computes_what_dekr_computes_bit_for
             assert torch.equal(found, wanted)
 
 
+@pytest.mark.parametrize("width", ["w32", "w48"])
+def test_posrefine_at_full_size_starts_as_dekr_bit_for_bit(width):
+    dekr = build_model(f"dekr_{width}").eval()
+    refined = build_model(f"posrefine_{width}").eval()
+    random_norms(dekr)
+    refined.load_state_dict(dekr.state_dict(), strict=False)
+    set_gains(refined, 0.0)
+    images = torch.randn(1, 3, 64, 64)
+    with torch.inference_mode():
+        for found, wanted in zip(refined(images), dekr(images), strict=True):
+            assert torch.equal(found, wanted)
+
+
 @pytest.mark.parametrize(("dcm", "hsm"), EVERY_COMBINATION)
 def test_grown_gains_change_the_maps(dcm, hsm):
     network = build_model("posrefine_tiny", refine=RefineSpec(dcm=dcm, hsm=hsm, gain=0.0)).eval()
