@@ -64,19 +64,10 @@ class Batch:
     persons: int
 
     def to(self, device: torch.device) -> Batch:
-        """The same batch with every tensor on `device`; copies from pinned memory do not block."""
+        """The same batch with every tensor on `device`."""
         moved = {
             field.name: value.to(device, non_blocking=True)
             for field in fields(self)
             if isinstance(value := getattr(self, field.name), torch.Tensor)
         }
         return Batch(persons=self.persons, **moved)
-
-    def pin_memory(self) -> Batch:
-        """The same batch in page-locked memory; the name is the one torch's DataLoader looks for."""
-        pinned = {
-            field.name: value.pin_memory()
-            for field in fields(self)
-            if isinstance(value := getattr(self, field.name), torch.Tensor)
-        }
-        return Batch(persons=self.persons, **pinned)

@@ -1,21 +1,17 @@
 """Batches as a pure function of the step: which images, in which views, in which order.
 
-A run that stops at step s and goes on later, with any number of worker processes, sees the batches of one
+A run that stops at step s and goes on later, with any number of processes preparing, sees the batches of one
 that never stopped.
 """
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Protocol
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch.utils.data import DataLoader, Dataset
 
 from posrefine.skeletons import Skeleton
 from posrefine.training.augmentation import Augmentation, apply_view
@@ -23,7 +19,7 @@ from posrefine.training.recipe import TrainRecipe
 from posrefine.training.samples import Batch, LabelledImage
 from posrefine.training.targets import TargetSpec, make_batch
 
-__all__ = ["Source", "ViewStream", "stream_batches"]
+__all__ = ["Source", "ViewStream"]
 
 ORDER_STREAM, VIEW_STREAM = 0, 1
 """Keep the random numbers of the data order and of the views apart."""
@@ -38,7 +34,7 @@ class Source(Protocol):
 
 
 @dataclass(frozen=True)
-class ViewStream(Dataset[Batch]):
+class ViewStream:
     """The batches of a run; item s is this process's share of step s.
 
     Every epoch goes through the source once, in an order of its own.
@@ -79,27 +75,6 @@ class ViewStream(Dataset[Batch]):
         return apply_view(labelled, view, self.skeleton)
 
 
-def stream_batches(stream: ViewStream, start_step: int, workers: int) -> Iterator[Batch]:
-    """The batches from `start_step` to the recipe's end, made by `workers` processes (0: in this one)."""
-    loader: DataLoader[Batch] = DataLoader(
-        stream,
-        batch_size=None,
-        sampler=range(start_step, stream.recipe.total_steps),
-        num_workers=workers,
-        prefetch_factor=4 if workers else None,
-        worker_init_fn=_be_humble if workers else None,
-        multiprocessing_context="forkserver" if workers else None,
-        pin_memory=torch.cuda.is_available(),
-    )
-    return iter(loader)
-
-
 @lru_cache(maxsize=2)
 def _epoch_order(seed: int, epoch: int, count: int) -> NDArray[np.int64]:
     return np.random.default_rng([seed, ORDER_STREAM, epoch]).permutation(count)
-
-
-def _be_humble(_worker: int) -> None:
-    """One thread, and behind the training step where both want the same core."""
-    torch.set_num_threads(1)
-    os.nice(10)

@@ -4,23 +4,11 @@ import numpy as np
 import torch
 from support.training import small_recipe, small_stream
 
-from posrefine.training.stream import stream_batches
-
 
 def test_a_batch_is_a_function_of_its_step_alone():
     stream = small_stream(small_recipe())
     torch.testing.assert_close(stream[2].images, small_stream(small_recipe())[2].images, rtol=0, atol=0)
     assert not torch.equal(stream[2].images, stream[1].images)
-
-
-def test_worker_processes_change_nothing():
-    stream = small_stream(small_recipe())
-    alone = list(stream_batches(stream, 1, workers=0))
-    helped = list(stream_batches(stream, 1, workers=2))
-    assert len(alone) == len(helped) == 3
-    for one, other in zip(alone, helped, strict=True):
-        torch.testing.assert_close(one.images, other.images, rtol=0, atol=0)
-        torch.testing.assert_close(one.offset, other.offset, rtol=0, atol=0)
 
 
 def test_ranks_share_a_step_without_overlap():

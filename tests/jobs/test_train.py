@@ -1,0 +1,192 @@
+"""The train job on rendered scenes, on one Ray cluster, with processes that get killed."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+from support.ray_cluster import started_cluster
+
+from jobs.pack import main as pack
+from jobs.train import main
+from posrefine.build import build_model
+from posrefine.training.checkpoint import load_checkpoint
+from posrefine.weights import load_weights, save_weights
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+SMALL = [
+    "--model", "posrefine_tiny", "--input-sizes", "64", "--batch-size", "2", "--epochs", "2",
+    "--worker-cpus", "0.5", "--checkpoint-steps", "2", "--log-steps", "1", "--validation-steps", "4",
+    "--max-failures", "0",
+]  # fmt: skip
+
+# Ray's own use of its settings.
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:ray")
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[str]:
+    with started_cluster({}) as address:
+        yield address
+
+
+@pytest.fixture(scope="module")
+def packed(cluster: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("packed")
+    assert pack(["--output", str(folder), "--synthetic", "4", "--scenes", "easy", "--shard-images", "2"]) == 0
+    return folder
+
+
+@pytest.fixture(scope="module")
+def from_shards(packed: Path) -> list[str]:
+    return ["--images", str(packed / "shards"), "--annotations", str(packed / "annotations.json")]
+
+
+@pytest.fixture(scope="module")
+def trained(from_shards: list[str], packed: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    output = tmp_path_factory.mktemp("trained")
+    held_out = ["--val-images", str(packed / "shards"), "--val-annotations", str(packed / "annotations.json")]
+    code = main([*SMALL, *from_shards, *held_out, "--output", str(output), "--licence", "CC0-1.0"])
+    assert code == 0
+    return output
+
+
+def rows(path: Path) -> list[dict[str, str]]:
+    with path.open() as file:
+        return list(csv.DictReader(file))
+
+
+def newest_checkpoint(output: Path) -> Path:
+    return max(output.glob("ray_train/checkpoint_*/checkpoint.pt"), key=lambda path: path.stat().st_mtime)
+
+
+def test_training_leaves_the_averaged_weights_a_card_and_a_log(trained: Path):
+    model = build_model("posrefine_tiny")
+    info = load_weights(model, trained / "model.safetensors")
+    state = load_checkpoint(newest_checkpoint(trained))
+    assert (info.licence, info.skeleton, state["step"]) == ("CC0-1.0", "coco", 4)
+    for name, value in model.state_dict().items():
+        torch.testing.assert_close(value, state["average"][name], rtol=0, atol=0)
+    card = (trained / "model_card.md").read_text()
+    for words in (info.sha256, "4 images of", "| AP |", "| batch_size | 2 |", "CC0-1.0"):
+        assert words in card
+    steps = rows(trained / "log/steps.csv")
+    assert [row["step"] for row in steps] == ["0", "1", "2", "3"]
+    assert all(float(row["loss"]) > 0 for row in steps)
+    assert [row["step"] for row in rows(trained / "log/validation.csv")] == ["4"]
+    assert list((trained / "log/tensorboard").glob("events.out.tfevents.*"))
+
+
+def test_a_finished_training_is_published_again_without_training(trained: Path, from_shards, packed):
+    before, checkpoint = (trained / "model.safetensors").read_bytes(), newest_checkpoint(trained)
+    held_out = ["--val-images", str(packed / "shards"), "--val-annotations", str(packed / "annotations.json")]
+    assert main([*SMALL, *from_shards, *held_out, "--output", str(trained), "--licence", "CC0-1.0"]) == 0
+    assert (trained / "model.safetensors").read_bytes() == before
+    assert newest_checkpoint(trained) == checkpoint
+
+
+def test_other_settings_on_the_same_output_are_refused(trained: Path, from_shards, capsys):
+    assert main([*SMALL, *from_shards, "--output", str(trained), "--learning-rate", "0.5"]) == 2
+    assert "learning_rate 0.001 -> 0.5" in capsys.readouterr().err
+
+
+def test_a_killed_training_goes_on_and_ends_with_the_weights_of_one_that_was_not(
+    cluster: str, from_shards: list[str], tmp_path: Path
+):
+    settings = [*SMALL, "--epochs", "4", *from_shards]
+    assert main([*settings, "--output", str(tmp_path / "whole")]) == 0
+    output = tmp_path / "killed"
+    process = subprocess.Popen(
+        [sys.executable, REPOSITORY / "jobs/train.py", *settings, "--output", output],
+        env=os.environ | {"RAY_ADDRESS": cluster},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    deadline_s = time.monotonic() + 300
+    while not list(output.glob("ray_train/checkpoint_*/checkpoint.pt")):
+        assert process.poll() is None
+        assert time.monotonic() < deadline_s
+        time.sleep(0.02)
+    process.kill()
+    process.wait()
+    assert not (output / "model.safetensors").exists()
+    assert main([*settings, "--output", str(output)]) == 0
+    assert [row["step"] for row in rows(output / "log/steps.csv")] == [str(step) for step in range(8)]
+    assert (output / "model.safetensors").read_bytes() == (tmp_path / "whole/model.safetensors").read_bytes()
+
+
+def test_two_processes_train_one_network(from_shards: list[str], tmp_path: Path):
+    code = main([*SMALL, *from_shards, "--output", str(tmp_path), "--workers", "2", "--worker-cpus", "0.25"])
+    assert code == 0
+    assert load_checkpoint(newest_checkpoint(tmp_path))["step"] == 4
+
+
+def test_training_starts_from_the_weights_it_is_given(from_shards: list[str], tmp_path: Path):
+    torch.manual_seed(5)
+    start = build_model("posrefine_tiny")
+    save_weights(start, tmp_path / "start.safetensors", {"skeleton": "coco"})
+    code = main([
+        *SMALL, *from_shards, "--output", str(tmp_path / "out"), "--epochs", "1",
+        "--weights", str(tmp_path / "start.safetensors"), "--learning-rate", "1e-12",
+    ])  # fmt: skip
+    assert code == 0
+    ended = build_model("posrefine_tiny")
+    load_weights(ended, tmp_path / "out/model.safetensors")
+    parameters = dict(ended.named_parameters())
+    for name, parameter in start.named_parameters():
+        torch.testing.assert_close(parameters[name], parameter, rtol=0, atol=1e-8)
+
+
+def test_a_loss_that_is_not_finite_ends_with_code_1_and_advice(from_shards, tmp_path: Path, capsys):
+    code = main([*SMALL, *from_shards, "--output", str(tmp_path), "--learning-rate", "1e30"])
+    assert code == 1
+    assert "lower learning rate" in capsys.readouterr().err
+    assert not (tmp_path / "model.safetensors").exists()
+
+
+def test_nothing_but_broken_images_ends_with_code_1_and_their_reason(packed: Path, tmp_path: Path, capsys):
+    for image in json.loads((packed / "annotations.json").read_text())["images"]:
+        (tmp_path / image["file_name"]).write_bytes(b"text")
+    labels = ["--annotations", str(packed / "annotations.json")]
+    assert main([*SMALL, "--images", str(tmp_path), *labels, "--output", str(tmp_path / "out")]) == 1
+    assert "20 images in a row cannot be used" in capsys.readouterr().err
+
+
+def test_more_processes_than_cpus_are_refused(from_shards, tmp_path: Path, capsys):
+    code = main([*SMALL, *from_shards, "--output", str(tmp_path), "--workers", "2", "--worker-cpus", "1"])
+    assert code == 2
+    assert "must be left for preparing views" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ([], "either --images with --annotations, or --synthetic"),
+        (["--images", "photos"], "--images and --annotations belong together"),
+        (["--synthetic", "3", "--model", "resnet"], "no network is called 'resnet'"),
+        (["--synthetic", "3", "--batch-size", "none"], "setting batch_size"),
+        (["--synthetic", "3", "--input-sizes", "0:100"], "input size 100 px"),
+        (["--synthetic", "3", "--config", "absent.yaml"], "absent.yaml: cannot be read"),
+    ],
+)
+def test_settings_that_do_not_fit_end_with_code_2(tmp_path: Path, capsys, arguments, words):
+    assert main(["--output", str(tmp_path), *arguments]) == 2
+    assert words in capsys.readouterr().err
+
+
+def test_settings_come_from_a_file_and_the_command_line_wins(tmp_path: Path, capsys):
+    (tmp_path / "train.yaml").write_text("synthetic: 3\nlearning_rat: 0.1\nbatch_size: 2\n")
+    assert (
+        main(["--config", str(tmp_path / "train.yaml"), "--output", str(tmp_path), "--batch-size", "0"]) == 2
+    )
+    errors = capsys.readouterr().err
+    assert "setting learning_rat" in errors
+    assert "setting batch_size: Input should be greater than or equal to 1" in errors
