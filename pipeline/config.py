@@ -100,6 +100,9 @@ class _Limits(BaseModel):
     max_image_bytes: int = Field(
         64 * 2**20, ge=1, description="larger files are refused before fetching, as too_large"
     )
+    image_timeout_s: float = Field(
+        60.0, gt=0, description="decoding one image may take this long; then it is left out, as timeout"
+    )
     max_error_rate: float = Field(
         0.01, ge=0, le=1, description="share of failed images above which the exit code is 3"
     )

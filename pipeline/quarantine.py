@@ -15,7 +15,7 @@ from typing import Any
 import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-__all__ = ["DEATHS_BEFORE_ISOLATION", "Attempt", "AttemptLedger", "attempt", "start_ledger"]
+__all__ = ["DEATHS_BEFORE_ISOLATION", "Attempt", "AttemptLedger", "attempt", "report_timeout", "start_ledger"]
 
 DEATHS_BEFORE_ISOLATION = 3
 # Twice, because the second death tells an image that kills from a machine that went away at the wrong moment.
@@ -30,12 +30,14 @@ class Attempt:
         number: 1 for the first go.
         isolated: whether to go image by image, announcing each one.
         quarantined: uris of images that must not be touched again.
+        timed_out: uris of images whose time was over before they were done.
         hopeless: whether workers die of the unit before they come to any image: it must not be touched.
     """
 
     number: int
     isolated: bool
     quarantined: frozenset[str]
+    timed_out: frozenset[str]
     hopeless: bool
 
 
@@ -46,6 +48,7 @@ class _Record:
     image: str | None = None
     """What an isolated attempt is working on; None before its first image."""
     isolated_deaths: Counter[str | None] = field(default_factory=Counter)
+    timed_out: set[str] = field(default_factory=set)
 
     @property
     def isolated(self) -> bool:
@@ -73,12 +76,19 @@ class AttemptLedger:
             number=record.deaths + 1,
             isolated=record.isolated,
             quarantined=frozenset(image for image in killers if image is not None),
+            timed_out=frozenset(record.timed_out),
             hopeless=None in killers,
         )
 
     def touch(self, stage: str, unit_id: str, image: str) -> None:
         """Announce the image that is about to be worked on alone."""
         self._records[stage, unit_id].image = image
+
+    def time_out(self, stage: str, unit_id: str, image: str) -> None:
+        """The worker ends itself over an image whose time is over, which is no death to wonder about."""
+        record = self._records.setdefault((stage, unit_id), _Record())
+        record.timed_out.add(image)
+        record.running = False
 
     def end(self, stage: str, unit_id: str) -> None:
         """The worker lives: the attempt ended, well or with an error that was raised."""
@@ -92,6 +102,11 @@ def start_ledger() -> Any:  # noqa: ANN401 - Ray's actor handles have no static 
     here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
     actor = ray.remote(num_cpus=0, max_restarts=-1, max_task_retries=-1)(AttemptLedger)
     return actor.options(scheduling_strategy=here).remote()
+
+
+def report_timeout(ledger: Any, stage: str, unit_id: str, image: str) -> None:  # noqa: ANN401
+    """Have the ledger know that an image's time is over, before this process ends because of it."""
+    ray.get(ledger.time_out.remote(stage, unit_id, image))
 
 
 @contextmanager

@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -42,6 +43,10 @@ __all__ = ["ReadOptions", "iter_unit"]
 _PARQUET_BATCH_ROWS = 16
 
 
+def _unguarded(_uri: str) -> AbstractContextManager[None]:
+    return nullcontext()
+
+
 @dataclass(frozen=True)
 class ReadOptions:
     """How the images of a unit are fetched and decoded.
@@ -53,8 +58,8 @@ class ReadOptions:
         image_column: of Parquet files; None finds it by its usual names.
         key_column: of Parquet files; None finds it by its usual names, or takes the path beside the bytes.
         fetch_threads: objects fetched at once.
-        admit: asked with every image's uri right before its bytes are decoded; an image that is not admitted
-            becomes `worker_died` without being touched.
+        guard: entered with an image's uri while its bytes are decoded; the `ImageError` that it raises on
+            entering becomes the image's row, without the bytes being touched.
     """
 
     limits: ImageLimits = field(default_factory=ImageLimits)
@@ -63,7 +68,7 @@ class ReadOptions:
     image_column: str | None = None
     key_column: str | None = None
     fetch_threads: int = 16
-    admit: Callable[[str], bool] | None = None
+    guard: Callable[[str], AbstractContextManager[None]] = _unguarded
 
 
 def iter_unit(
@@ -86,13 +91,9 @@ def iter_unit(
 
 def _load(image_key: str, uri: str, data: bytes, options: ReadOptions) -> LoadedImage:
     sha256 = hashlib.sha256(data).hexdigest()
-    if options.admit is not None and not options.admit(uri):
-        error = "decoding it killed its worker, again and also alone"
-        return LoadedImage(
-            image_key, uri, ImageStatus.WORKER_DIED, error, sha256=sha256, encoded_bytes=len(data)
-        )
     try:
-        decoded = decode_image(data, limits=options.limits, exif=options.exif)
+        with options.guard(uri):
+            decoded = decode_image(data, limits=options.limits, exif=options.exif)
     except ImageError as error:
         return LoadedImage(
             image_key,

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -20,11 +21,12 @@ from pipeline.cluster import COMMIT_CPUS, LOAD_CPUS, ClusterPlan
 from pipeline.commit import COMMITTED_AT, encode_table
 from pipeline.config import RunSettings
 from pipeline.handover import AnnotatedUnit, LoadedUnit
+from pipeline.image_guard import ImageGuard
 from pipeline.infer import UnitAnnotator
 from pipeline.layout import OutputTree
 from pipeline.load import given_up_unit, load_unit
 from pipeline.manifest import Manifest
-from pipeline.quarantine import Attempt, attempt
+from pipeline.quarantine import attempt, report_timeout
 from pipeline.readers import ReadOptions
 from pipeline.receipt import Receipt
 from pipeline.storage import Storage
@@ -124,21 +126,10 @@ def load(batch: dict[str, np.ndarray], context: StageContext) -> pa.Table:
         if this.hopeless:
             images = given_up_unit(unit)
         else:
-            reading = _isolated(context.reading, this, touch) if this.isolated else context.reading
-            images = load_unit(unit, context.storage, reading)
+            time_out = partial(report_timeout, context.ledger, "load", unit.unit_id)
+            guard = ImageGuard(this, touch, time_out, context.settings.image_timeout_s)
+            images = load_unit(unit, context.storage, replace(context.reading, guard=guard))
     return LoadedUnit(unit.unit_id, this.number, time.perf_counter() - started, images).to_table()
-
-
-def _isolated(reading: ReadOptions, this: Attempt, touch: Callable[[str], None]) -> ReadOptions:
-    """Reading that announces every image before it is decoded, and leaves out those that killed workers."""
-
-    def admit(uri: str) -> bool:
-        if uri in this.quarantined:
-            return False
-        touch(uri)
-        return True
-
-    return replace(reading, admit=admit)
 
 
 class InferenceActor:

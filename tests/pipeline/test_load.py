@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,7 +14,7 @@ from pipeline.load import given_up_unit, is_broken_shard, load_unit
 from pipeline.planner import plan_units
 from pipeline.readers import ReadOptions
 from pipeline.storage import Storage
-from posrefine.errors import ImageStatus
+from posrefine.errors import ImageError, ImageStatus
 
 STORAGE = Storage()
 JPEG = encode(gradient())
@@ -53,16 +55,19 @@ def test_a_shard_that_was_replaced_or_removed_since_planning_is_one_failed_row(t
     assert image.status is ImageStatus.MISSING
 
 
-def test_an_image_that_is_not_admitted_is_not_decoded_and_its_neighbours_are(tmp_path: Path):
+def test_an_image_that_its_guard_refuses_is_not_decoded_and_its_neighbours_are(tmp_path: Path):
     (tmp_path / "a.tar").write_bytes(make_tar(IMAGES))
     (unit,) = plan_units(str(tmp_path), STORAGE)
     asked: list[str] = []
 
-    def admit(uri: str) -> bool:
+    @contextmanager
+    def guard(uri: str) -> Iterator[None]:
         asked.append(uri)
-        return len(asked) != 2
+        if len(asked) == 2:
+            raise ImageError(ImageStatus.WORKER_DIED, "it killed")
+        yield
 
-    images = load_unit(unit, STORAGE, replace(ReadOptions(), admit=admit))
+    images = load_unit(unit, STORAGE, replace(ReadOptions(), guard=guard))
     assert [image.status.value for image in images] == ["ok", "worker_died", "ok", "ok"]
     assert asked == [image.uri for image in images]
 

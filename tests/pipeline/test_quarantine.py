@@ -57,6 +57,14 @@ def test_exactly_the_images_that_kill_are_quarantined(killers: set[int], images:
     assert done == [image for image in range(images) if image not in killers]
 
 
+def test_an_image_whose_time_is_over_is_named_and_counts_as_no_death():
+    ledger = AttemptLedger()
+    ledger.begin("load", "u")
+    ledger.time_out("load", "u", "slow")
+    again = ledger.begin("load", "u")
+    assert (again.timed_out, again.number, again.isolated) == (frozenset({"slow"}), 1, False)
+
+
 def test_one_unlucky_death_alone_does_not_quarantine_an_image():
     ledger = AttemptLedger()
     for _ in range(DEATHS_BEFORE_ISOLATION + 1):
