@@ -34,7 +34,9 @@ demo: install
 	$(BIN)/python jobs/annotate.py run --input $(DEMO)/data/shards --annotations $(DEMO)/data/annotations.json \
 		--output $(DEMO)/run --model posrefine_tiny --weights untrained --unit-images 8
 	$(BIN)/python jobs/evaluate.py --predictions $(DEMO)/run --annotations $(DEMO)/data/annotations.json \
-		--protocol coco --output $(DEMO)/evaluation
+		--protocol coco --report --output $(DEMO)/evaluation
+	$(BIN)/python jobs/annotate.py export --output $(DEMO)/run --format overlays --to $(DEMO)/overlays --max-images 8
+	@echo "The table of persons: $(DEMO)/run/tables. The report: $(DEMO)/evaluation/report/index.html."
 
 test: dev
 	$(BIN)/python -m pytest -m "not slow"

@@ -25,9 +25,11 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from pipeline.command_line import add_settings, settings_given
 from pipeline.commit import encode_table
 from pipeline.config import load_settings
+from pipeline.export import EXPORT_FORMATS, ExportOptions, export_run
 from pipeline.outcome import ExitCode, Outcome, exit_code_of
 from pipeline.plan import plan_run
 from pipeline.replay import replay, replayed_lines
+from pipeline.report import report_run
 from pipeline.retry import retry_failed
 from pipeline.run import finalize_run, run
 from pipeline.status import read_status
@@ -71,6 +73,8 @@ def parser() -> argparse.ArgumentParser:
     _add_finalize(commands)
     _add_retry_failed(commands)
     _add_replay(commands)
+    _add_export(commands)
+    _add_report(commands)
     return top
 
 
@@ -178,6 +182,46 @@ def _replay(given: argparse.Namespace) -> int:
     print("\n".join(replayed_lines(rows)))
     if given.save is not None:
         given.save.write_bytes(encode_table(rows, {}))
+    return ExitCode.COMPLETE
+
+
+def _add_export(commands: _Commands) -> None:
+    text = "Write a run's persons in the format of another tool. docs/formats.md describes the formats."
+    usage = "--output URI --format FORMAT --to URI [limits]"
+    added = _add(commands, "export", _export, usage, text)
+    _add_output(added)
+    added.add_argument("--format", required=True, choices=tuple(EXPORT_FORMATS))
+    added.add_argument("--to", required=True, metavar="URI", help="folder or bucket prefix for the files")
+    everyone = ExportOptions()
+    limits = added.add_argument_group("Limits")
+    limits.add_argument(
+        "--min-score", type=float, metavar="X", default=everyone.min_score, help="leave out persons below"
+    )
+    limits.add_argument(
+        "--min-keypoint-score",
+        type=float,
+        metavar="X",
+        default=everyone.min_keypoint_score,
+        help="joints below count as not labelled, where the format can say so",
+    )
+    limits.add_argument("--image-root", metavar="URI", help="where the other tool finds the images")
+    limits.add_argument("--max-images", type=int, metavar="N", help="the first so many alone")
+
+
+def _export(given: argparse.Namespace) -> int:
+    options = ExportOptions(given.min_score, given.min_keypoint_score, given.image_root, given.max_images)
+    summary = export_run(given.output, given.format, given.to, Storage(), options)
+    print("\n".join(summary.lines()))
+    return ExitCode.COMPLETE
+
+
+def _add_report(commands: _Commands) -> None:
+    text = "Write report/index.html of a run: its counts, its speed and a gallery. Needs no ground truth."
+    _add_output(_add(commands, "report", _write_report, "--output URI", text))
+
+
+def _write_report(given: argparse.Namespace) -> int:
+    print(report_run(given.output, given.output, Storage()))
     return ExitCode.COMPLETE
 
 
