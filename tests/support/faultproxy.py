@@ -101,6 +101,11 @@ class FaultProxy:
         with self._lock:
             self._faults.append(Fault(kind, **fault))  # type: ignore[arg-type]
 
+    def heal(self) -> None:
+        """Strike nothing more."""
+        with self._lock:
+            self._faults.clear()
+
     def struck(self) -> list[Kind]:
         """The faults that happened so far."""
         return [request.fault for request in self.requests if request.fault is not None]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -15,14 +15,22 @@ __all__ = ["kill_workers", "started_cluster", "worker_pids"]
 
 
 @contextmanager
-def started_cluster(environment: Mapping[str, str]) -> Iterator[str]:
-    """A cluster of two CPUs whose workers see `environment`; yields its address for other processes."""
+def started_cluster(
+    environment: Mapping[str, str], hook: Callable[[], None] | None = None, **resources: object
+) -> Iterator[str]:
+    """A cluster of two CPUs whose workers see `environment`; yields its address for other processes.
+
+    `hook` is called in every worker of this process's own job before anything else; `resources` go to
+    `ray.init`.
+    """
     with pytest.MonkeyPatch.context() as patch:
         # Ray would make this process join another cluster of the machine.
         patch.delenv("RAY_ADDRESS", raising=False)
         for name, value in environment.items():
             patch.setenv(name, value)
-        context = ray.init("local", num_cpus=2, include_dashboard=False, log_to_driver=False)
+        runtime_env = {"worker_process_setup_hook": hook} if hook else None
+        settings = {"num_cpus": 2, "runtime_env": runtime_env} | resources
+        context = ray.init("local", include_dashboard=False, log_to_driver=False, **settings)
     try:
         yield context.address_info["gcs_address"]
     finally:
