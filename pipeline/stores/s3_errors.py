@@ -15,6 +15,7 @@ from botocore.exceptions import (
     MetadataRetrievalError,
     NoCredentialsError,
     PartialCredentialsError,
+    SSLError,
 )
 from botocore.exceptions import ConnectionError as BotoConnectionError
 from botocore.parsers import ResponseParserError
@@ -72,8 +73,13 @@ def is_transient(error: Exception) -> bool:
         status, code = http_status(error) or 0, error.response.get("Error", {}).get("Code", "")
         return status >= 500 or status in _TRANSIENT_STATUS or code in _TRANSIENT_CODES
     if isinstance(error, BotoCoreError):
-        return isinstance(error, _TRANSIENT_KINDS)
+        return isinstance(error, _TRANSIENT_KINDS) and not _is_distrust(error)
     return True
+
+
+def _is_distrust(error: BotoCoreError) -> bool:
+    """Whether the store's certificate is not one that this machine trusts."""
+    return isinstance(error, SSLError) and "CERTIFICATE_VERIFY_FAILED" in str(error)
 
 
 def explain(error: Exception, uri: str, operation: str) -> StorageError:
@@ -81,6 +87,10 @@ def explain(error: Exception, uri: str, operation: str) -> StorageError:
     if isinstance(error, NoCredentialsError | PartialCredentialsError):
         return StorageError(
             f"{uri}: {operation} needs credentials and there are none: {error}; {_CREDENTIALS}"
+        )
+    if isinstance(error, BotoCoreError) and _is_distrust(error):
+        return StorageError(
+            f"{uri}: {operation} failed: {error}; name the certificate to trust by AWS_CA_BUNDLE"
         )
     if not isinstance(error, ClientError):
         return StorageError(f"{uri}: {operation} failed: {error}; check the address and the AWS settings")
