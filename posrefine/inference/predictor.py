@@ -13,11 +13,12 @@ from torch import Tensor
 from posrefine.errors import ConfigurationError, ImageError, ImageStatus
 from posrefine.inference.batching import equal_sized, micro_batches
 from posrefine.inference.decode import Decoder, Persons
+from posrefine.inference.device import Precision, available_device, choose_dtype
+from posrefine.inference.fast.prepare import Preparation, PreparedNetwork
 from posrefine.inference.host import HostCopy, to_device
 from posrefine.inference.poses import Poses
 from posrefine.inference.protocol import OFFICIAL, Protocol
 from posrefine.inference.resize import MAX_INPUT_PIXELS, ResizePlan, plan_resize
-from posrefine.inference.runner import NetworkRunner, Precision, available_device
 from posrefine.inference.views import merge_views, mirrored_images
 from posrefine.inference.warp import warp
 from posrefine.modeling.network import PoseMaps, PoseNetwork
@@ -45,7 +46,8 @@ class Predictor:
             scale, 0.15 for several).
         score_net: rescoring network, multiplies every person's score by the OKS that it predicts.
         device: torch device.
-        precision: `float32`, or `bfloat16` for the network's activations.
+        precision: of the network's activations: `float32`, `bfloat16`, or `auto` for the faster of them here.
+            In bfloat16 poses agree with float32's to an object keypoint similarity of 0.99 on average.
         protocol: the code base whose test-time arithmetic the checkpoint was trained for.
         max_batch_pixels: pixels of the network inputs of one size that are computed at a time, mirrored views
             counted; bounds the memory. None is 1 million on CPUs and 8 million on GPUs.
@@ -84,7 +86,7 @@ class Predictor:
         self.flip = flip
         self.protocol = protocol
         self.device = available_device(device)
-        self._runner = NetworkRunner(model, self.device, _precision(precision))
+        self._network = PreparedNetwork(model, self.device, choose_dtype(_precision(precision), self.device))
         self._decoder = Decoder(
             self.skeleton,
             protocol,
@@ -93,6 +95,11 @@ class Predictor:
         )
         self._max_batch_pixels = max_batch_pixels or _BATCH_PIXELS.get(self.device.type, 2**20)
         self._max_input_pixels = max_input_pixels
+
+    @property
+    def preparation(self) -> Preparation:
+        """How the network was made ready for the device."""
+        return self._network.preparation
 
     @property
     def num_views(self) -> int:
@@ -167,8 +174,8 @@ class Predictor:
         """The network on all views, one by one where a single image is more than the memory is meant for."""
         at_once = max(1, self._max_batch_pixels // views[0, 0].numel())
         if at_once >= len(views):
-            return self._runner(views)
-        parts = [self._runner(part) for part in torch.split(views, at_once)]
+            return self._network(views)
+        parts = [self._network(part) for part in torch.split(views, at_once)]
         return PoseMaps(*(torch.cat(tensors) for tensors in zip(*parts, strict=True)))
 
     def _inputs(

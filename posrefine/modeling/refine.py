@@ -43,11 +43,11 @@ def refine_block(channels: int, spec: RefineSpec) -> nn.Module:
         context = DilatedConvolutionModule(channels) if spec.dcm else CascadedContext(channels)
         return HybridSelfAttention(channels=channels, context=context, gain=spec.gain)
     if spec.dcm:
-        return _GainedDCM(channels, spec.gain)
+        return GainedDCM(channels, spec.gain)
     return nn.Identity()
 
 
-class _GainedDCM(nn.Module):
+class GainedDCM(nn.Module):
     """DCM alone behind a per-channel gain."""
 
     def __init__(self, channels: int, gain: float) -> None:

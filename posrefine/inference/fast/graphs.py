@@ -1,0 +1,77 @@
+"""CUDA graphs: all of a network's launches replayed by one, for each shape of input."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from posrefine.modeling.network import PoseMaps
+
+__all__ = ["MAX_SHAPES", "CudaGraphs"]
+
+MAX_SHAPES = 32
+"""Shapes whose graphs are kept; the least recently used one goes first."""
+
+
+@dataclass(frozen=True)
+class _Graph:
+    graph: torch.cuda.CUDAGraph
+    images: Tensor
+    maps: PoseMaps
+
+
+class CudaGraphs:
+    """Runs a network, from the second time on that it sees a shape by a graph.
+
+    The first time runs launch by launch: libraries choose and load their kernels then, which must not happen
+    while a graph is recorded, and a shape that never comes again is not worth recording.
+
+    Graphs share one memory pool. That is sound because they run one after another on one stream, and maps are
+    copied out before the next one starts.
+
+    Args:
+        network: what to run; must not read anything back to the host.
+        max_shapes: how many shapes to remember.
+    """
+
+    def __init__(self, network: Callable[[Tensor], PoseMaps], max_shapes: int = MAX_SHAPES) -> None:
+        self._network = network
+        self._max_shapes = max_shapes
+        self._graphs: OrderedDict[torch.Size, _Graph | None] = OrderedDict()
+        self._pool = torch.cuda.graph_pool_handle()
+
+    def __call__(self, images: Tensor) -> PoseMaps:
+        """Runs the network; the maps are the caller's."""
+        shape = images.shape
+        if shape not in self._graphs:
+            self._remember(shape, None)
+            return self._launch(images)
+        graph = self._graphs[shape]
+        if graph is None:
+            graph = self._record(images)
+        self._remember(shape, graph)
+        graph.images.copy_(images)
+        graph.graph.replay()
+        return PoseMaps(*(tensor.clone() for tensor in graph.maps))
+
+    def _remember(self, shape: torch.Size, graph: _Graph | None) -> None:
+        self._graphs[shape] = graph
+        self._graphs.move_to_end(shape)
+        while len(self._graphs) > self._max_shapes:
+            self._graphs.popitem(last=False)
+
+    def _record(self, images: Tensor) -> _Graph:
+        graph, static = torch.cuda.CUDAGraph(), images.clone()
+        # Other threads may go on allocating pinned memory meanwhile.
+        with torch.cuda.graph(graph, pool=self._pool, capture_error_mode="thread_local"):
+            maps = self._launch(static)
+        return _Graph(graph, static, maps)
+
+    def _launch(self, images: Tensor) -> PoseMaps:
+        # torch lets cuDNN round float32 to 10 bits of mantissa; who asks for float32 gets float32.
+        with torch.backends.cudnn.flags(enabled=True, benchmark=False, allow_tf32=False):
+            return self._network(images)

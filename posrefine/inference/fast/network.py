@@ -1,0 +1,48 @@
+"""A pose network made ready for a device."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from posrefine.inference.fast.adaptive import offset_head
+from posrefine.inference.fast.backbone import FastBackbone
+from posrefine.inference.fast.backend import Backend
+from posrefine.inference.fast.heads import FastHeatmapHead
+from posrefine.inference.fast.refine import fast_refine
+from posrefine.modeling.network import PoseMaps, PoseNetwork
+
+__all__ = ["FastNetwork"]
+
+
+class FastNetwork:
+    """What a pose network in evaluation mode computes, up to rounding, from pixels.
+
+    Args:
+        network: read, not kept.
+        backend: where it runs.
+    """
+
+    def __init__(self, network: PoseNetwork, backend: Backend) -> None:
+        widths = network.variant.network.backbone.branch_channels
+        self._dtype = backend.dtype
+        self._mean = (255 * network.pixel_mean.detach()).to(backend.device, torch.float32)
+        self._std = (255 * network.pixel_std.detach()).to(backend.device, torch.float32)
+        self._backbone = FastBackbone(network, backend)
+        self._refine = [fast_refine(block, backend) for block in network.refine]
+        self._heatmap = FastHeatmapHead(network.transition_heatmap, network.head_heatmap, widths, backend)
+        self._offset, self.adaptive = offset_head(network, widths, backend)
+
+    def __call__(self, images: Tensor) -> PoseMaps:
+        """Runs the network.
+
+        Args:
+            images: [B, 3, H, W] uint8 RGB on the device; H and W multiples of 32.
+
+        Returns:
+            Maps in float32.
+        """
+        pixels = (images - self._mean).div_(self._std).to(self._dtype, memory_format=torch.channels_last)
+        maps = [refine(x) for refine, x in zip(self._refine, self._backbone(pixels), strict=True)]
+        offset = self._offset(maps)
+        return PoseMaps(self._heatmap(maps), offset)

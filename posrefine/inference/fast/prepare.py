@@ -1,0 +1,91 @@
+"""The one way a network is made ready for a device."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from posrefine.inference.fast.backend import Backend, Library
+from posrefine.inference.fast.graphs import CudaGraphs
+from posrefine.inference.fast.network import FastNetwork
+from posrefine.modeling.network import PoseMaps, PoseNetwork
+
+__all__ = ["Preparation", "PreparedNetwork", "bfloat16_is_fast"]
+
+
+@dataclass(frozen=True)
+class Preparation:
+    """How a network was made ready.
+
+    Attributes:
+        device: torch's name of it.
+        dtype: of weights and activations.
+        convolutions: whose they are.
+        adaptive: how adaptive convolutions sample: `embedding_bag`, `triton` or `grid_sample`.
+        graphs: whether CUDA graphs are replayed.
+        seconds: what it took.
+    """
+
+    device: str
+    dtype: torch.dtype
+    convolutions: Library
+    adaptive: str
+    graphs: bool
+    seconds: float
+
+    def __str__(self) -> str:
+        graphs = ", CUDA graphs" if self.graphs else ""
+        return (
+            f"{self.device}, {str(self.dtype).removeprefix('torch.')}, {self.convolutions} convolutions, "
+            f"adaptive ones by {self.adaptive}{graphs}; ready in {self.seconds:.1f} s"
+        )
+
+
+class PreparedNetwork:
+    """A network on its device, in the form that runs fastest there.
+
+    Args:
+        network: read, not kept; its batch norms are taken as in evaluation mode.
+        device: where to run.
+        dtype: of weights and activations: float32 or bfloat16.
+    """
+
+    def __init__(self, network: PoseNetwork, device: torch.device, dtype: torch.dtype) -> None:
+        start = time.perf_counter()
+        backend = Backend.of(device, dtype)
+        with torch.inference_mode():
+            fast = FastNetwork(network, backend)
+        self._run: Callable[[Tensor], PoseMaps] = fast if device.type != "cuda" else CudaGraphs(fast)
+        self.preparation = Preparation(
+            str(device),
+            dtype,
+            backend.library,
+            fast.adaptive,
+            isinstance(self._run, CudaGraphs),
+            time.perf_counter() - start,
+        )
+
+    @torch.inference_mode()
+    def __call__(self, images: Tensor) -> PoseMaps:
+        """Runs the network.
+
+        Args:
+            images: [B, 3, H, W] uint8 RGB on the device; H and W multiples of 32.
+
+        Returns:
+            Maps in float32.
+        """
+        return self._run(images)
+
+
+def bfloat16_is_fast(device: torch.device) -> bool:
+    """Whether the device multiplies bfloat16 natively, faster than float32."""
+    if device.type == "cuda":
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    if device.type == "cpu":
+        return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
+    return False
