@@ -15,6 +15,7 @@ import numpy as np
 import pyarrow as pa
 import ray
 
+from pipeline.session import own_errors
 from posrefine.errors import InvariantBroken
 from posrefine.training.samples import Batch, LabelledImage
 from posrefine.training.stream import ViewStream
@@ -33,6 +34,10 @@ def rank_batches(stream: ViewStream, first_step: int) -> Iterator[Batch]:
 
     Images are read and augmented in Ray tasks. Targets, which are several times the size of the images, are
     made here, in a thread beside the training step.
+
+    Raises:
+        TrainingError: too many images in a row cannot be used.
+        StorageError: images cannot be read.
     """
     steps = stream.recipe.total_steps - first_step
     if steps <= 0:
@@ -55,10 +60,11 @@ def rank_batches(stream: ViewStream, first_step: int) -> Iterator[Batch]:
     collated = prepared.iterator().iter_torch_batches(
         batch_size=1, prefetch_batches=BATCHES_AHEAD, collate_fn=collate
     )
-    for step, (arrived, batch) in enumerate(collated, start=first_step):
-        if arrived != step:
-            raise InvariantBroken(f"training data: step {arrived} came in place of step {step}")
-        yield batch
+    with own_errors():
+        for step, (arrived, batch) in enumerate(collated, start=first_step):
+            if arrived != step:
+                raise InvariantBroken(f"training data: step {arrived} came in place of step {step}")
+            yield batch
 
 
 @lru_cache(maxsize=1)

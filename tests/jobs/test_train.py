@@ -123,6 +123,7 @@ def test_a_killed_training_goes_on_and_ends_with_the_weights_of_one_that_was_not
     assert (output / "model.safetensors").read_bytes() == (tmp_path / "whole/model.safetensors").read_bytes()
 
 
+@pytest.mark.slow
 def test_two_processes_train_one_network(from_shards: list[str], tmp_path: Path):
     code = main([*SMALL, *from_shards, "--output", str(tmp_path), "--workers", "2", "--worker-cpus", "0.25"])
     assert code == 0

@@ -69,6 +69,7 @@ def as_validation(squares: list[LabelledImage]) -> ValidationSet:
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # of pycocotools
 @pytest.mark.timeout(3600)
 def test_eight_photographs_are_learnt_by_heart():
     squares = photographs_of_few_people(8)
