@@ -56,6 +56,7 @@ def rank_batches(stream: ViewStream, first_step: int) -> Iterator[Batch]:
 
     ordinals = ray.data.range(steps, override_num_blocks=min(MAX_BLOCKS, -(-steps // STEPS_PER_BLOCK)))
     ordinals.context.execution_options.preserve_order = True
+    ordinals.context.raise_original_map_exception = True
     prepared = ordinals.map_batches(prepare, batch_size=1, num_cpus=PREPARE_CPUS)
     collated = prepared.iterator().iter_torch_batches(
         batch_size=1, prefetch_batches=BATCHES_AHEAD, collate_fn=collate

@@ -66,6 +66,7 @@ def train(settings: TrainSettings) -> PublishedModel:
 
 def _prepare(settings: TrainSettings, storage: Storage) -> TrainingJob:
     source = _source(settings, storage)
+    recipe = settings.recipe(len(source))
     torch.manual_seed(settings.seed)
     model = build_model(settings.model, skeleton=SKELETONS[settings.skeleton])
     if settings.weights is not None and is_s3(settings.weights):
@@ -73,7 +74,7 @@ def _prepare(settings: TrainSettings, storage: Storage) -> TrainingJob:
     elif settings.weights is not None:
         load_weights(model, settings.weights)
     validation = _validation(settings, storage)
-    return TrainingJob(settings, settings.recipe(len(source)), model, source, validation, storage)
+    return TrainingJob(settings, recipe, model, source, validation, storage)
 
 
 def _source(settings: TrainSettings, storage: Storage) -> Source:
