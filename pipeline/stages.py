@@ -30,7 +30,7 @@ from pipeline.quarantine import attempt, report_timeout
 from pipeline.readers import ReadOptions
 from pipeline.receipt import Receipt
 from pipeline.storage import Storage
-from posrefine.errors import ImageStatus, ObjectExists
+from posrefine.errors import ImageStatus, ObjectExists, PosRefineError
 
 __all__ = ["StageContext", "receipts_of"]
 
@@ -142,11 +142,19 @@ class InferenceActor:
         if device == "auto":
             device = "cuda" if ray.get_gpu_ids() and torch.cuda.is_available() else "cpu"
         network, image_ids = ray.get([context.network, context.image_ids])
-        self._annotate = UnitAnnotator(network, context.settings, device, image_ids)
+        try:
+            self._annotate: UnitAnnotator | PosRefineError = UnitAnnotator(
+                network, context.settings, device, image_ids
+            )
+        except PosRefineError as error:
+            # Raised here, it would reach the driver as text alone; the first unit raises it as itself.
+            self._annotate = error
 
     def __call__(self, batch: pa.Table) -> pa.Table:
         """One unit."""
         started = time.perf_counter()
+        if isinstance(self._annotate, PosRefineError):
+            raise self._annotate
         unit = LoadedUnit.from_table(batch)
         with attempt(self._ledger, "inference", unit.unit_id) as (this, touch):
             try:
