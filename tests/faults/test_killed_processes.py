@@ -1,12 +1,8 @@
-"""Drivers and workers are killed; the tables are afterwards what an undisturbed run gives."""
+"""Drivers are killed; the tables are afterwards what an undisturbed run gives."""
 
 from __future__ import annotations
 
-import json
-import os
-import random
 import signal
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -20,7 +16,7 @@ from support.annotation import (
     table,
     write_images,
 )
-from support.ray_cluster import started_cluster, worker_pids
+from support.ray_cluster import started_cluster
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:ray")
 
@@ -102,46 +98,3 @@ def test_a_killed_run_is_not_resumed_with_other_weights_or_settings_but_with_oth
     assert annotate(given, output, "--actors", "2", "--num-cpus-per-actor", "0.5") == 0
     require_same_tables(output, undisturbed)
     assert {path: path.read_bytes() for path in before} == before
-
-
-@pytest.mark.slow
-def test_twenty_workers_killed_at_random_cost_no_image(
-    cluster: str, given: str, undisturbed: str, tmp_path: Path
-):
-    killed: list[int] = []
-    chance = random.Random(20)
-    runs = 0
-    while len(killed) < 20:
-        output, over = str(tmp_path / f"out{runs}"), threading.Event()
-
-        def kill(output: str = output, over: threading.Event = over) -> None:
-            finished = 0
-            while not over.wait(0.05):
-                # One death for each unit that finishes: workers that never get to work prove nothing.
-                units, pids = len(list(Path(output).glob("units/*.parquet"))), worker_pids("ray::M")
-                if units > finished and pids:
-                    finished += 1
-                    killed.append(chance.choice(pids))
-                    os.kill(killed[-1], signal.SIGKILL)
-
-        killer = threading.Thread(target=kill)
-        killer.start()
-        code = annotate(given, output)
-        over.set()
-        killer.join()
-        assert code == 0
-        require_same_tables(output, undisturbed)
-        runs += 1
-
-
-def test_of_two_drivers_on_one_output_one_works_and_the_other_ends_with_code_5(
-    cluster: str, given: str, undisturbed: str, tmp_path: Path
-):
-    output = str(tmp_path / "out")
-    drivers = [start_driver(given, output, cluster) for _ in range(2)]
-    said = [driver.communicate(timeout=120)[0] for driver in drivers]
-    codes = sorted(driver.returncode for driver in drivers)
-    # Whoever comes after the other has finished finds nothing to do.
-    assert codes in ([0, 5], [0, 0]), said
-    assert json.loads(Path(output, "outcome.json").read_text())["complete"]
-    require_same_tables(output, undisturbed)
