@@ -19,7 +19,7 @@ from support.s3 import Bucket, S3Server
 
 from pipeline.storage import forget_clients
 
-pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:ray")
+pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore::DeprecationWarning:ray")]
 
 IMAGES = some_images(12)
 
