@@ -59,6 +59,8 @@ class PreparedNetwork:
         backend = Backend.of(device, dtype)
         with torch.inference_mode():
             fast = FastNetwork(network, backend)
+        if device.type == "cpu":
+            _keep_freed_memory()
         self._run: Callable[[Tensor], PoseMaps] = fast if device.type != "cuda" else CudaGraphs(fast)
         self.preparation = Preparation(
             str(device),
@@ -80,6 +82,15 @@ class PreparedNetwork:
             Maps in float32.
         """
         return self._run(images)
+
+
+def _keep_freed_memory() -> None:
+    """Lets glibc reuse a map's memory for the next one instead of returning it to the system every time.
+
+    It does so for blocks up to the largest that was ever freed, 32 MiB at most. Without this a float32 forward
+    pass at 512x512 px spends 2% of its time on page faults.
+    """
+    torch.empty(31 * 2**20, dtype=torch.uint8)
 
 
 def bfloat16_is_fast(device: torch.device) -> bool:
