@@ -87,8 +87,8 @@ class PreparedNetwork:
 def _keep_freed_memory() -> None:
     """Lets glibc reuse a map's memory for the next one instead of returning it to the system every time.
 
-    It does so for blocks up to the largest that was ever freed, 32 MiB at most. Without this a float32 forward
-    pass at 512x512 px spends 2% of its time on page faults.
+    It does so for blocks up to the largest that was ever freed, 32 MiB at most. Without this a float32
+    forward pass at 512x512 px spends 2% of its time on page faults.
     """
     torch.empty(31 * 2**20, dtype=torch.uint8)
 
