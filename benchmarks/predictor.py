@@ -43,9 +43,7 @@ def measure(name: str, input_size: int, arguments: argparse.Namespace) -> dict[s
     images = [np.asarray(render_scene(seed, MEDIUM).image) for seed in range(arguments.images)]
     device = torch.device(arguments.device)
     predictors = {
-        scales: Predictor(
-            model, input_size, scales, device=arguments.device, precision=arguments.precision
-        )
+        scales: Predictor(model, input_size, scales, device=arguments.device, precision=arguments.precision)
         for scales in (ONE_SCALE, THREE_SCALES)
     }
     network = PreparedNetwork(model, device, choose_dtype(Precision(arguments.precision), device))
