@@ -1,4 +1,4 @@
-"""The record of a training run: a table of steps, a table of validations, and TensorBoard's event file."""
+"""The record of a training: tables of steps and validations, their curves, and an event file for TensorBoard."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from types import TracebackType
 from tensorboardX import SummaryWriter
 
 from pipeline.storage import Storage
+from pipeline.training_curves import training_curves
 from pipeline.uris import join_uri
 from posrefine.errors import ObjectMissing
 from posrefine.training.loop import StepReport
@@ -21,7 +22,7 @@ TABLES = ("steps.csv", "validation.csv")
 
 
 class TrainingLog:
-    """Appends to `steps.csv`, `validation.csv` and an event file below a folder.
+    """Appends to `steps.csv`, `validation.csv` and an event file below a folder, and draws `curves.svg`.
 
     Args:
         folder: where; made if absent.
@@ -46,6 +47,7 @@ class TrainingLog:
     def flush(self) -> None:
         """Everything noted so far is in the files."""
         self._board.flush()
+        (self._folder / "curves.svg").write_text(training_curves(self._folder), encoding="utf-8")
 
     def close(self) -> None:
         """Close the event file."""

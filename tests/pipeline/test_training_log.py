@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import csv
+from dataclasses import replace
 from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
 
@@ -51,3 +53,31 @@ def test_a_row_says_what_happened_in_the_step(tmp_path: Path):
     row = rows(tmp_path / "steps.csv")[0]
     assert float(row["loss"]) == pytest.approx(0.5)
     assert (row["step"], row["persons"], row["images_per_s"]) == ("7", "3", "3.14")
+
+
+def test_the_curves_show_every_loss_and_validation_noted_so_far(tmp_path: Path):
+    with TrainingLog(tmp_path) as log:
+        for step in range(3):
+            log.step(report(step), 10.0)
+        log.validation(2, {"AP": 0.25})
+        log.validation(3, {"AP": 0.5})
+        log.flush()
+    picture = ElementTree.parse(tmp_path / "curves.svg").getroot()
+    svg = "{http://www.w3.org/2000/svg}"
+    titles = [element.text for element in picture.iter(f"{svg}text") if element.get("class") == "title"]
+    assert titles == ["heatmap loss", "offset loss", "AP on held-out images"]
+    (losses, _, _, _, validation) = [
+        line.get("points", "").split() for line in picture.iter(f"{svg}polyline")
+    ]
+    assert len(losses) == 3
+    heights = [float(point.split(",")[1]) for point in validation]
+    assert heights[0] > heights[1], "a higher AP lies higher"
+
+
+def test_a_log_without_validation_or_with_a_loss_of_zero_still_has_its_curves(tmp_path: Path):
+    with TrainingLog(tmp_path) as log:
+        log.flush()
+        assert ElementTree.parse(tmp_path / "curves.svg").getroot().get("role") == "img"
+        log.step(replace(report(0), offset_loss=0.0), 10.0)
+        log.flush()
+    assert "heatmap loss" in (tmp_path / "curves.svg").read_text()
