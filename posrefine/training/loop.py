@@ -56,7 +56,8 @@ class Trainer:
         wrap: Callable[[nn.Module], nn.Module] = lambda model: model,
     ) -> None:
         self.recipe, self.device, self.step = recipe, device, 0
-        self.model = model.to(device).train()
+        # Convolutions in channels-last order are faster on CPUs and GPUs alike.
+        self.model = model.to(device, memory_format=torch.channels_last).train()  # type: ignore[call-overload]
         self.average = AveragedModel(self.model, recipe.ema_decay)
         self._forward = wrap(self.model)
         self._optimizer = torch.optim.AdamW(
@@ -124,7 +125,8 @@ class Trainer:
     def _losses(self, batch: Batch) -> Losses:
         recipe = self.recipe
         autocast = recipe.precision == "bfloat16"
-        images = self.model.normalise(batch.images.permute(0, 3, 1, 2)).contiguous()
+        images = self.model.normalise(batch.images.permute(0, 3, 1, 2))
+        images = images.contiguous(memory_format=torch.channels_last)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=autocast):
             maps = self._forward(images)
         return training_losses(maps.heatmap, maps.offset, batch, recipe.heatmap_factor, recipe.offset_factor)
