@@ -1,4 +1,4 @@
-"""The record of a training: tables of steps and validations, their curves, and an event file for TensorBoard."""
+"""The record of a training: tables of steps and validations, their curves, and TensorBoard event files."""
 
 from __future__ import annotations
 

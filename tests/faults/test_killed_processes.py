@@ -1,9 +1,16 @@
-"""Drivers are killed; the tables are afterwards what an undisturbed run gives."""
+"""Drivers and workers are killed; the tables are afterwards what an undisturbed run gives."""
 
 from __future__ import annotations
 
+import json
+import os
+import random
+import re
 import signal
+import threading
+import time
 from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -16,7 +23,9 @@ from support.annotation import (
     table,
     write_images,
 )
-from support.ray_cluster import started_cluster
+from support.ray_cluster import started_cluster, worker_pids
+
+from jobs.annotate import main
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:ray")
 
@@ -98,3 +107,94 @@ def test_a_killed_run_is_not_resumed_with_other_weights_or_settings_but_with_oth
     assert annotate(given, output, "--actors", "2", "--num-cpus-per-actor", "0.5") == 0
     require_same_tables(output, undisturbed)
     assert {path: path.read_bytes() for path in before} == before
+
+
+@contextmanager
+def random_kills(output: str, times: int) -> Iterator[list[str]]:
+    """While the block lasts, one random worker is killed for each unit that finishes, so many times in all.
+
+    Workers that are killed faster than they can finish anything would only show that they can be killed.
+    """
+    killed: list[str] = []
+    over, chance = threading.Event(), random.Random(20)
+
+    def kill() -> None:
+        finished = 0
+        while len(killed) < times and not over.wait(0.02):
+            workers = worker_pids("ray::Map") + worker_pids("ray::AttemptLedger")
+            if (units := units_of(output)) > finished and workers:
+                pid, finished = chance.choice(sorted(workers)), units
+                title = Path(f"/proc/{pid}/cmdline").read_text()
+                with suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+                    killed.append(title)
+
+    killer = threading.Thread(target=kill)
+    killer.start()
+    try:
+        yield killed
+    finally:
+        over.set()
+        killer.join()
+
+
+def units_of(output: str) -> int:
+    return len(list(Path(output).glob("units/*.parquet")))
+
+
+@pytest.mark.slow
+def test_twenty_workers_killed_at_random_in_one_run_cost_no_image(cluster: str, tmp_path: Path):
+    given = write_images(tmp_path / "images", some_images(120))
+    output, undisturbed = str(tmp_path / "out"), str(tmp_path / "undisturbed")
+    assert annotate(given, undisturbed) == 0
+
+    with random_kills(output, 20) as killed:
+        assert annotate(given, output) == 0
+
+    assert len(killed) == 20
+    assert any("InferenceActor" in title for title in killed)
+    require_same_tables(output, undisturbed)
+
+
+def wait_for_units(output: str, count: int) -> None:
+    deadline = time.monotonic() + 240
+    while units_of(output) < count:
+        assert time.monotonic() < deadline, f"no {count} units after four minutes"
+        time.sleep(0.02)
+
+
+def finish_together(given: str, output: str, cluster: str) -> None:
+    """Two drivers started at the same moment: one does the work, the other ends with code 5."""
+    drivers = [start_driver(given, output, cluster) for _ in range(2)]
+    said = [driver.communicate(timeout=300)[0] for driver in drivers]
+    assert sorted(driver.returncode for driver in drivers) == [0, 5], said
+    (refused,) = [text for driver, text in zip(drivers, said, strict=True) if driver.returncode == 5]
+    assert "OutputLocked (exit code 5)" in refused
+
+
+@pytest.mark.slow
+def test_of_two_drivers_started_at_the_same_moment_one_works_and_the_other_ends_with_code_5(
+    cluster: str, given: str, undisturbed: str, tmp_path: Path
+):
+    output = str(tmp_path / "out")
+    finish_together(given, output, cluster)
+    assert json.loads(Path(output, "outcome.json").read_text())["exit_code"] == 0
+    require_same_tables(output, undisturbed)
+
+
+@pytest.mark.slow
+def test_a_dead_drivers_output_is_taken_over_by_one_of_two_that_come_at_the_same_moment(
+    cluster: str, given: str, undisturbed: str, tmp_path: Path
+):
+    output = str(tmp_path / "out")
+    with start_driver(given, output, cluster) as first:
+        wait_for_units(output, 2)
+        with start_driver(given, output, cluster, dies="receipt:1") as second:
+            said, _ = second.communicate(timeout=300)
+        first.kill()
+    # The first may have finished meanwhile; what it had, the second never touched.
+    assert second.returncode == 5 or first.returncode == 0, said
+
+    finish_together(given, output, cluster)
+    require_same_tables(output, undisturbed)
+    assert not Path(output, "lock.json").exists()
