@@ -16,7 +16,7 @@ from pipeline.storage import Storage
 from pipeline.training_worker import TrainingJob
 from pipeline.uris import join_uri
 from posrefine.inference.protocol import OFFICIAL
-from posrefine.weights import save_weights
+from posrefine.weights import load_weights, save_weights
 
 __all__ = ["PublishedModel", "publish_model"]
 
@@ -44,9 +44,6 @@ def publish_model(job: TrainingJob, state: dict[str, Any], storage: Storage) -> 
     """Write the averaged weights of a finished training, their figures and their card."""
     model, settings = job.model, job.settings
     model.load_state_dict(state["average"])
-    metrics = (
-        {} if job.validation is None else job.validation.metrics(model, settings.input_size).model_dump()
-    )
     metadata = {
         "variant": settings.model,
         "skeleton": settings.skeleton,
@@ -58,8 +55,13 @@ def publish_model(job: TrainingJob, state: dict[str, Any], storage: Storage) -> 
     weights, card = join_uri(settings.output, WEIGHTS_NAME), join_uri(settings.output, CARD_NAME)
     with tempfile.TemporaryDirectory(prefix="posrefine-weights-") as folder:
         path = Path(folder) / WEIGHTS_NAME
-        sha256 = save_weights(model, path, metadata)
+        sha256 = save_weights(model, path, metadata, stored_as=getattr(torch, settings.stored_as))
         storage.put(weights, path.read_bytes())
+        # The figures are those of the file, whatever it was rounded to.
+        load_weights(model, path)
+    metrics = (
+        {} if job.validation is None else job.validation.metrics(model, settings.input_size).model_dump()
+    )
     storage.put(join_uri(settings.output, METRICS_NAME), json.dumps(metrics, indent=2).encode())
     storage.put(card, _card(job, state["step"], sha256, metrics).encode())
     return PublishedModel(weights, sha256, card, metrics)

@@ -84,6 +84,9 @@ class _Recipe(BaseModel):
     gradient_clip_norm: float = Field(5.0, gt=0, description="longest gradient")
     ema_decay: float = Field(0.999, ge=0, lt=1, description="of the average of the weights")
     precision: Literal["float32", "bfloat16"] = Field("float32", description="arithmetic of the network")
+    stored_as: Literal["float32", "float16"] = Field(
+        "float32", description="convolutions in the published file; float16 halves it"
+    )
     offset_factor: float = Field(0.03, gt=0, description="weight of the offset loss")
     seed: int = Field(0, ge=0, description="of the first weights, data order and augmentation")
 

@@ -7,7 +7,8 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 
 from posrefine.errors import WeightsError
 from posrefine.inference.protocol import PROTOCOLS
@@ -64,25 +65,47 @@ def load_weights_bytes(model: nn.Module, data: bytes, name: str, *, strict: bool
     )
 
 
-def save_weights(model: nn.Module, path: str | Path, metadata: Mapping[str, str] | None = None) -> str:
+def save_weights(
+    model: nn.Module,
+    path: str | Path,
+    metadata: Mapping[str, str] | None = None,
+    *,
+    stored_as: torch.dtype | None = None,
+) -> str:
     """Write a network's tensors as safetensors, whole or not at all; equal input gives equal bytes.
 
     Args:
         model: a pose network or a ScoreNet.
         path: the file to write or replace.
         metadata: text that goes with it: variant, skeleton, protocol, data, licence, ...
+        stored_as: of the convolutions' weights, by default as they are; float16 halves a file. Norms, biases
+            and gains are always stored as they are.
 
     Returns:
         The hex sha256 of the file.
 
     Raises:
-        WeightsError: a metadata value is not text, or `protocol` or `skeleton` names an unknown one.
+        WeightsError: a metadata value is not text, `protocol` or `skeleton` names an unknown one, or a weight
+            is too large for `stored_as`.
     """
     metadata = metadata or {}
     _check_metadata(metadata, str(path))
-    data = encode_safetensors(model.state_dict(), {**metadata, _FORMAT_KEY: _FORMAT})
+    tensors = {key: _stored(value, stored_as, key, path) for key, value in model.state_dict().items()}
+    data = encode_safetensors(tensors, {**metadata, _FORMAT_KEY: _FORMAT})
     _replace(Path(path), data)
     return hashlib.sha256(data).hexdigest()
+
+
+def _stored(tensor: Tensor, dtype: torch.dtype | None, key: str, path: str | Path) -> Tensor:
+    if dtype is None or tensor.ndim <= 1 or not tensor.is_floating_point():
+        return tensor
+    stored = tensor.to(dtype)
+    if not torch.isfinite(stored).all():
+        raise WeightsError(
+            f"weights {path}: tensor {key} reaches {float(tensor.abs().max()):g}, too much for {dtype}: "
+            "store it as float32"
+        )
+    return stored
 
 
 def _part_of(model: nn.Module) -> Part:

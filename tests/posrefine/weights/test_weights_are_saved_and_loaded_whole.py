@@ -104,6 +104,26 @@ def test_half_precision_files_fill_a_float32_network(tmp_path):
     assert score.l1.weight.dtype == torch.float32
 
 
+def test_convolutions_are_stored_in_half_precision_where_asked_and_nothing_else_is(network, tmp_path):
+    save_weights(network, tmp_path / "half.safetensors", METADATA, stored_as=torch.float16)
+    whole, half = (
+        network.state_dict(),
+        decode_checkpoint((tmp_path / "half.safetensors").read_bytes(), "half").tensors,
+    )
+    for name, value in whole.items():
+        wanted = value.half() if value.is_floating_point() and value.ndim > 1 else value
+        torch.testing.assert_close(half[name], wanted, rtol=0, atol=0)
+    load_weights(build_model("posrefine_tiny", skeleton=CROWDPOSE), tmp_path / "half.safetensors")
+
+
+def test_a_weight_too_large_for_half_precision_is_named_and_nothing_is_written(network, tmp_path):
+    with torch.no_grad():
+        network.conv1.weight[0, 0, 0, 0] = 1e6
+    with pytest.raises(WeightsError, match=r"conv1\.weight reaches 1e\+06"):
+        save_weights(network, tmp_path / "half.safetensors", stored_as=torch.float16)
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_refused_file_leaves_the_network_as_it_was(network, tmp_path):
     broken = build_model("posrefine_tiny", skeleton=CROWDPOSE)
     with torch.no_grad():
