@@ -5,10 +5,8 @@ from __future__ import annotations
 import json
 import os
 import random
-import re
 import signal
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -24,8 +22,6 @@ from support.annotation import (
     write_images,
 )
 from support.ray_cluster import started_cluster, worker_pids
-
-from jobs.annotate import main
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:ray")
 
@@ -144,7 +140,7 @@ def units_of(output: str) -> int:
 
 @pytest.mark.slow
 def test_twenty_workers_killed_at_random_in_one_run_cost_no_image(cluster: str, tmp_path: Path):
-    given = write_images(tmp_path / "images", some_images(120))
+    given = write_images(tmp_path / "images", some_images(80))
     output, undisturbed = str(tmp_path / "out"), str(tmp_path / "undisturbed")
     assert annotate(given, undisturbed) == 0
 
@@ -154,13 +150,6 @@ def test_twenty_workers_killed_at_random_in_one_run_cost_no_image(cluster: str, 
     assert len(killed) == 20
     assert any("InferenceActor" in title for title in killed)
     require_same_tables(output, undisturbed)
-
-
-def wait_for_units(output: str, count: int) -> None:
-    deadline = time.monotonic() + 240
-    while units_of(output) < count:
-        assert time.monotonic() < deadline, f"no {count} units after four minutes"
-        time.sleep(0.02)
 
 
 def finish_together(given: str, output: str, cluster: str) -> None:
@@ -187,13 +176,10 @@ def test_a_dead_drivers_output_is_taken_over_by_one_of_two_that_come_at_the_same
     cluster: str, given: str, undisturbed: str, tmp_path: Path
 ):
     output = str(tmp_path / "out")
-    with start_driver(given, output, cluster) as first:
-        wait_for_units(output, 2)
-        with start_driver(given, output, cluster, dies="receipt:1") as second:
-            said, _ = second.communicate(timeout=300)
-        first.kill()
-    # The first may have finished meanwhile; what it had, the second never touched.
-    assert second.returncode == 5 or first.returncode == 0, said
+    with start_driver(given, output, cluster, dies="receipt:3") as driver:
+        driver.communicate(timeout=120)
+    assert driver.returncode == -signal.SIGKILL
+    assert Path(output, "lock.json").exists()
 
     finish_together(given, output, cluster)
     require_same_tables(output, undisturbed)
