@@ -5,19 +5,21 @@ from __future__ import annotations
 import json
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from pipeline.config import RunSettings
 from pipeline.layout import OutputTree
 from pipeline.manifest import ManifestSummary
-from pipeline.network import Network
 from pipeline.schema import SCHEMA_VERSION, TableMetadata
 from pipeline.storage import Storage
 from pipeline.uris import normalise_uri
 from posrefine.errors import ConfigurationError, FingerprintMismatch, ObjectMissing
 from posrefine.skeletons import SKELETONS
+
+if TYPE_CHECKING:
+    from pipeline.network import Network  # brings Torch, which readers of records can do without
 
 __all__ = ["UNTRAINED_NOTE", "Fingerprint", "RunRecord", "code_version", "read_record", "require_record"]
 
