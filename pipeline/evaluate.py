@@ -1,18 +1,17 @@
-"""Evaluates predictions against annotations: images are matched in parts, in Ray tasks, and merged once.
+"""Evaluates predictions against annotations: images are matched in parts and merged once.
 
-The driver holds the annotations as columns and about twenty bytes a detection; a task holds one part.
+The parts are matched in this process, or in Ray tasks where there are many images. The driver holds the
+annotations as columns and about twenty bytes a detection; a part is held while it is matched.
 """
 
 from __future__ import annotations
 
 import time
-from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 import numpy as np
-import ray
 from numpy.typing import NDArray
 
 from pipeline.evaluation import (
@@ -27,7 +26,6 @@ from pipeline.evaluation_parts import ScoredPart, score_images, score_part
 from pipeline.ground_truth import Annotations, read_annotations
 from pipeline.predictions import Predictions, open_predictions
 from pipeline.record import code_version
-from pipeline.session import own_errors, ray_session
 from pipeline.storage import Storage
 from pipeline.train_overlap import find_train_overlap
 from posrefine.metrics import (
@@ -46,8 +44,8 @@ from posrefine.metrics.resampling import bootstrap_intervals, compare
 
 __all__ = ["EvaluationRequest", "evaluate"]
 
-_IN_PROCESS_PARTS = 8
-_TASKS_PER_CPU = 2
+_IN_PROCESS_IMAGES = 100_000
+"""Annotated images up to which Ray's start takes longer than its workers save; see docs/evaluation.md."""
 
 
 @dataclass(frozen=True)
@@ -64,7 +62,7 @@ class EvaluationRequest:
         diagnose: whether to compute more than the benchmark's numbers.
         draws: of the bootstrap.
         seed: of the bootstrap.
-        distributed: whether to use Ray; None: where there are more than a few parts, or Ray is running.
+        distributed: whether to match in Ray tasks; None: where there are more than 100,000 annotated images.
     """
 
     predictions: str
@@ -178,7 +176,7 @@ def _score(
     """Every annotated image once; those that the predictions do not hold have no detections."""
     distributed = request.distributed
     if distributed is None:
-        distributed = ray.is_initialized() or len(predictions.parts) > _IN_PROCESS_PARTS
+        distributed = len(annotations.truth.image_ids) > _IN_PROCESS_IMAGES
     run = _in_tasks if distributed else _in_process
     parts = list(run(predictions, annotations, protocol, storage, request.diagnose))
     held = np.concatenate([part.matches.image_ids for part in parts])
@@ -210,15 +208,7 @@ def _in_process(
 def _in_tasks(
     predictions: Predictions, annotations: Annotations, protocol: Protocol, storage: Storage, diagnose: bool
 ) -> Iterator[ScoredPart]:
-    """In the order of the parts, a few tasks ahead; a task that fails for good raises its own error here."""
-    with ray_session(), own_errors():
-        shared = ray.put(annotations)
-        task = ray.remote(num_cpus=1)(score_part)
-        window = max(1, int(ray.cluster_resources().get("CPU", 1))) * _TASKS_PER_CPU
-        pending: deque[ray.ObjectRef] = deque()
-        for part in predictions.parts:
-            if len(pending) == window:
-                yield ray.get(pending.popleft())
-            pending.append(task.remote(part, storage, shared, protocol, diagnose))
-        while pending:
-            yield ray.get(pending.popleft())
+    # Ray takes longer to import than a small evaluation takes.
+    from pipeline.evaluation_tasks import score_in_tasks
+
+    return score_in_tasks(predictions.parts, annotations, protocol, storage, diagnose)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import PurePosixPath
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,8 +29,8 @@ class ImageIndex:
     @staticmethod
     def of(names: Mapping[str, int]) -> ImageIndex:
         """Index of file names as the annotation file gives them."""
-        bases = Counter(PurePosixPath(name).name for name in names)
-        by_name = {PurePosixPath(name).name: image_id for name, image_id in names.items()}
+        bases = Counter(map(_base, names))
+        by_name = {_base(name): image_id for name, image_id in names.items()}
         by_name = {name: image_id for name, image_id in by_name.items() if bases[name] == 1} | dict(names)
         keys = np.array([name.encode() for name in by_name], np.bytes_)
         order = np.argsort(keys)
@@ -40,7 +39,7 @@ class ImageIndex:
     def find(self, image_keys: Sequence[str]) -> NDArray[np.int64]:
         """[N] int64 ids of image keys, whole or by their last part; `NO_IMAGE` where neither is listed."""
         whole = self._lookup([key.encode() for key in image_keys])
-        base = self._lookup([key.rpartition("/")[2].encode() for key in image_keys])
+        base = self._lookup([_base(key).encode() for key in image_keys])
         return np.where(whole == NO_IMAGE, base, whole)
 
     def _lookup(self, keys: list[bytes]) -> NDArray[np.int64]:
@@ -49,3 +48,8 @@ class ImageIndex:
         wanted = np.array(keys, np.bytes_)
         position = np.minimum(np.searchsorted(self.names, wanted), len(self.names) - 1)
         return np.where(self.names[position] == wanted, self.ids[position], NO_IMAGE)
+
+
+def _base(name: str) -> str:
+    """The last part of a path, as image keys have it."""
+    return name.rpartition("/")[2]

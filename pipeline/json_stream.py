@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import codecs
 import json
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -13,7 +14,7 @@ from posrefine.errors import ConfigurationError
 __all__ = ["iter_records"]
 
 _PIECE_BYTES = 8 * 1024 * 1024
-_BLANK = " \t\n\r"
+_BLANKS = re.compile(r"[ \t\n\r]*")
 _MAY_GO_ON = {"", *"0123456789.eE+-"}
 
 
@@ -50,9 +51,8 @@ def _members(text: _Text) -> Iterator[tuple[str, Any]]:
             yield from _elements(text, key)
         else:
             yield key, text.value()
-        if text.take_if("}"):
+        if not text.goes_on("}"):
             return
-        text.expect(",")
 
 
 def _elements(text: _Text, key: str) -> Iterator[tuple[str, Any]]:
@@ -60,9 +60,8 @@ def _elements(text: _Text, key: str) -> Iterator[tuple[str, Any]]:
         return
     while True:
         yield key, text.value()
-        if text.take_if("]"):
+        if not text.goes_on("]"):
             return
-        text.expect(",")
 
 
 class _Text:
@@ -108,6 +107,15 @@ class _Text:
             return True
         return False
 
+    def goes_on(self, closing: str) -> bool:
+        """After a value, take the comma (True) or the closing sign (False); one of them must follow."""
+        sign = self.next_sign()
+        if sign == ",":
+            return True
+        if sign == closing:
+            return False
+        raise self.error(f"expected ',' or {closing!r}, found {sign or 'the end of the file'!r}")
+
     def expect(self, sign: str) -> None:
         """Take the next character, which must be this one."""
         if not self.take_if(sign):
@@ -123,8 +131,8 @@ class _Text:
 
     def _skip_blanks(self) -> None:
         while True:
-            while self._position < len(self._buffer) and self._buffer[self._position] in _BLANK:
-                self._position += 1
+            blanks = _BLANKS.match(self._buffer, self._position)
+            self._position = blanks.end() if blanks else self._position
             if self._position < len(self._buffer) or not self._fetch():
                 return
 

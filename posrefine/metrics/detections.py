@@ -16,6 +16,7 @@ from posrefine.metrics.persons import Detections
 __all__ = ["DetectionsBuilder", "drop_not_finite", "drop_unknown_images"]
 
 Record = Mapping[str, Any]
+_FIELDS = {"image_id", "category_id", "keypoints", "score"}
 _ROWS_PER_CHUNK = 8192
 
 
@@ -36,11 +37,11 @@ class DetectionsBuilder:
 
     def add(self, record: Record) -> None:
         """One entry; ConfigurationError where a field is missing."""
-        for name in ("image_id", "category_id", "keypoints", "score"):
-            if name not in record:
-                raise ConfigurationError(
-                    f"predictions: an entry of a COCO results list has no {name!r}: {record}"
-                )
+        if not record.keys() >= _FIELDS:
+            missing = sorted(_FIELDS - record.keys())[0]
+            raise ConfigurationError(
+                f"predictions: an entry of a COCO results list has no {missing!r}: {record}"
+            )
         if record["category_id"] != self.category_id:
             self._log.add("predictions_of_other_categories", f"category {record['category_id']}")
         elif len(record["keypoints"]) != 3 * self.num_joints:

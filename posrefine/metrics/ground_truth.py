@@ -188,12 +188,17 @@ def _field(record: Record, name: str) -> Any:  # noqa: ANN401
     return value
 
 
+def _fields(records: Sequence[Record], name: str) -> list[Any]:
+    values = [record.get(name) for record in records]
+    return values if None not in values else [_field(record, name) for record in records]
+
+
 def _column(records: Sequence[Record], name: str, dtype: type[np.generic]) -> NDArray[Any]:
-    return np.array([_field(record, name) for record in records], dtype)
+    return np.array(_fields(records, name), dtype)
 
 
 def _boxes(records: Sequence[Record]) -> NDArray[np.float64]:
-    boxes = [_field(record, "bbox") for record in records]
+    boxes = _fields(records, "bbox")
     for record, box in zip(records, boxes, strict=True):
         if len(box) != 4:
             raise ConfigurationError(
@@ -203,7 +208,7 @@ def _boxes(records: Sequence[Record]) -> NDArray[np.float64]:
 
 
 def _keypoints(records: Sequence[Record], joints: int) -> NDArray[np.float64]:
-    rows = [_field(record, "keypoints") for record in records]
+    rows = _fields(records, "keypoints")
     for record, row in zip(records, rows, strict=True):
         if len(row) != 3 * joints:
             raise ConfigurationError(
