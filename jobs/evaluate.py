@@ -1,8 +1,8 @@
 """Score predictions by a benchmark's rules: `python jobs/evaluate.py --predictions ... --annotations ...`.
 
-Writes metrics.json, for a run its persons as results.json, and with --report a page about all of it. With
---test-dev nothing is scored: the archive for the COCO server is written. Exit codes: 0 done, 1 crash, 2 bad
-input or usage.
+Writes metrics.json, the headline numbers for Prometheus as metrics.prom, for a run its persons as
+results.json, and with --report a page about all of it. With --test-dev nothing is scored: the archive for the
+COCO server is written. Exit codes: 0 done, 1 crash, 2 bad input or usage.
 """
 
 from __future__ import annotations
@@ -17,6 +17,8 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from pipeline.evaluate import EvaluationRequest, evaluate
+from pipeline.evaluation import Evaluation
+from pipeline.evaluation_gauges import encode_gauges, push_gauges
 from pipeline.evaluation_text import evaluation_lines, finding_lines
 from pipeline.outcome import ExitCode, exit_code_of
 from pipeline.report import report_evaluation, require_templates
@@ -66,9 +68,14 @@ def _parser() -> argparse.ArgumentParser:
     add("--numbers-only", action="store_true", help="no intervals, breakdowns, error kinds and calibration")
     add("--draws", type=int, default=1000, metavar="N", help="resampled sets of the bootstrap (%(default)s)")
     add("--seed", type=int, default=0, metavar="N", help="of the bootstrap (%(default)s)")
-    add("--distributed", action=argparse.BooleanOptionalAction, help="use Ray; by default for big inputs")
+    add(
+        "--distributed",
+        action=argparse.BooleanOptionalAction,
+        help="match in Ray tasks; by default above 100,000 images",
+    )
     add("--results", action=argparse.BooleanOptionalAction, default=True, help="write a run's results.json")
     add("--report", action="store_true", help="write report/index.html too (pip install posrefine[report])")
+    add("--pushgateway", metavar="URL", help="Prometheus Pushgateway that gets the headline numbers, too")
     add(
         "--test-dev",
         metavar="NAME",
@@ -96,11 +103,22 @@ def _evaluate(given: argparse.Namespace, storage: Storage) -> None:
     print("\n".join(evaluation_lines(evaluation)))
     _refuse_warnings(given, evaluation.warnings)
     storage.put(_inside(given.output, "metrics.json"), evaluation.encode())
+    storage.put(_inside(given.output, "metrics.prom"), encode_gauges(evaluation))
     if given.results and not normalise_uri(given.predictions).endswith(".json"):
         results = results_file(storage, given.predictions, given.annotations, protocol_named(given.protocol))
         storage.put(_inside(given.output, "results.json"), results.data)
     if given.report:
         print(f"report: {report_evaluation(evaluation, given.output, storage)}")
+    if given.pushgateway is not None:
+        _push(evaluation, given.pushgateway)
+
+
+def _push(evaluation: Evaluation, gateway: str) -> None:
+    """The results are written by now: a gateway that is away spoils nothing."""
+    try:
+        push_gauges(evaluation, gateway)
+    except OSError as error:
+        logging.getLogger(__name__).warning("Pushgateway %s: %s; the numbers were not pushed", gateway, error)
 
 
 def _submit(given: argparse.Namespace, storage: Storage) -> None:

@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from prometheus_client.parser import text_string_to_metric_families
 from support.annotated import annotated_people, image_rows, results_of, write_json, write_units
 from support.coco_reference import read_json
+from support.ports import free_port
 from support.shared import shared_path
 
 from jobs.evaluate import main
@@ -84,6 +86,23 @@ def test_numbers_only_leaves_the_rest_out(tmp_path: Path, run: tuple[Path, str, 
 
     assert read_json(tmp_path / "out" / "metrics.json")["diagnosis"] is None
     assert not (tmp_path / "out" / "results.json").exists()
+
+
+def test_prometheus_finds_the_numbers_in_a_file_and_a_gateway_that_is_away_spoils_nothing(
+    tmp_path: Path, run: tuple[Path, str, dict[str, Any]], caplog: pytest.LogCaptureFixture
+) -> None:
+    output, annotations, _ = run
+    gateway = f"http://127.0.0.1:{free_port()}"
+
+    assert command(tmp_path, output, annotations, "--numbers-only", "--pushgateway", gateway) == 0
+
+    expected = read_json(tmp_path / "out" / "metrics.json")["AP"]
+    families = text_string_to_metric_families((tmp_path / "out" / "metrics.prom").read_text())
+    found = [
+        sample for family in families for sample in family.samples if sample.labels.get("number") == "AP"
+    ]
+    assert [sample.value for sample in found] == [expected]
+    assert f"Pushgateway {gateway}" in caplog.text
 
 
 def test_two_runs_are_compared(
