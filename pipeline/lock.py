@@ -51,9 +51,20 @@ class Lease(BaseModel):
 
     def is_live(self, now: datetime) -> bool:
         """Whether its run may still be at work."""
-        if self.process_space == _process_space() and not Path(f"/proc/{self.pid}").exists():
-            return False
-        return now - self.renewed_at < timedelta(seconds=self.expiry_s)
+        return not self.holder_is_gone() and now - self.renewed_at < timedelta(seconds=self.expiry_s)
+
+    def holder_is_gone(self) -> bool:
+        """Whether its process is known to have ended; of other machines nothing is known."""
+        return self.process_space == _process_space() and not _is_running(self.pid)
+
+
+def _is_running(pid: int) -> bool:
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+    # Killed, but its parent has not asked how it ended, as some containers' first process never does.
+    return state not in "ZX"
 
 
 def _process_space() -> str:

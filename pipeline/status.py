@@ -6,8 +6,9 @@ from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from itertools import islice
+from datetime import UTC, datetime, timedelta
+from itertools import islice, pairwise
+from statistics import median
 
 from pipeline.commit import COMMITTED_AT, decode_table
 from pipeline.layout import OutputTree
@@ -20,6 +21,9 @@ from posrefine.errors import ImageStatus
 __all__ = ["RunStatus", "UnitStatuses", "iter_unit_statuses", "read_status"]
 
 _READERS = 32
+# A run that is not at work commits nothing: such gaps between commits say nothing about its speed.
+_SHORTEST_PAUSE_S = 60.0
+_MEDIAN_GAPS_PER_PAUSE = 20
 
 
 @dataclass(frozen=True)
@@ -44,8 +48,8 @@ class RunStatus:
         record: what the run is.
         units_done: units with a file.
         images: their images by status.
-        first_commit_at: when the first unit was committed; None before.
-        last_commit_at: when the last one was.
+        last_commit_at: when the last unit was committed; None before the first.
+        working_s: seconds from the first commit to the last, without the pauses between attempts.
         lease: the lock, live or abandoned; None where no run is at work.
         outcome: how the last attempt ended; None where none has ended yet.
     """
@@ -53,18 +57,25 @@ class RunStatus:
     record: RunRecord
     units_done: int
     images: dict[ImageStatus, int]
-    first_commit_at: datetime | None
     last_commit_at: datetime | None
+    working_s: float
     lease: Lease | None
     outcome: Outcome | None
 
     @property
     def images_per_s(self) -> float | None:
-        """Over the time between the first and the last commit, pauses included; None where there is none."""
-        if self.first_commit_at is None or self.last_commit_at is None:
+        """While it was at work; None before the second commit, which the first time is measured to."""
+        if self.working_s <= 0:
             return None
-        seconds = (self.last_commit_at - self.first_commit_at).total_seconds()
-        return sum(self.images.values()) / seconds if seconds > 0 else None
+        # What the first commit brought was made before the time that is known.
+        return sum(self.images.values()) * (1 - 1 / self.units_done) / self.working_s
+
+    @property
+    def remaining_s(self) -> float | None:
+        """Estimated seconds of work on the pending units; None where no speed is known."""
+        if self.working_s <= 0:
+            return None
+        return (self.record.units - self.units_done) * self.working_s / (self.units_done - 1)
 
     def lines(self, now: datetime) -> Iterator[str]:
         """The status for people."""
@@ -72,7 +83,7 @@ class RunStatus:
             yield f"note      {self.record.note}"
         run = self.record
         yield f"run       {run.fingerprint.model}, {run.weights}, begun {run.created_at:%c}"
-        yield f"units     {self.units_done:,} of {self.record.units:,} done"
+        yield f"units     {self.units_done:,} of {run.units:,} done, {run.units - self.units_done:,} pending"
         failed = {status: count for status, count in self.images.items() if status is not ImageStatus.OK}
         kinds = ", ".join(f"{count:,} {status.value}" for status, count in sorted(failed.items()))
         yield f"images    {self.images.get(ImageStatus.OK, 0):,} ok, {sum(failed.values()):,} failed"
@@ -80,20 +91,27 @@ class RunStatus:
             yield f"failed    {kinds}"
         if self.images_per_s is not None and self.last_commit_at is not None:
             yield f"speed     {self.images_per_s:,.1f} images/s, last commit {self.last_commit_at:%c}"
+        if self.remaining_s:
+            yield f"left      about {timedelta(seconds=round(self.remaining_s))} of work at this speed"
         yield f"lock      {self._lock_line(now)}"
         yield f"outcome   {self._outcome_line()}"
 
     def _lock_line(self, now: datetime) -> str:
         if self.lease is None:
             return "free"
-        age_s = (now - self.lease.renewed_at).total_seconds()
-        state = "live" if self.lease.is_live(now) else "abandoned"
-        return f"{state}: process {self.lease.pid} on {self.lease.host}, renewed {age_s:.0f} s ago"
+        holder = f"process {self.lease.pid} on {self.lease.host}"
+        beat = f"last heartbeat {(now - self.lease.renewed_at).total_seconds():.0f} s ago"
+        if self.lease.is_live(now):
+            return f"live: {holder}, {beat}"
+        end = "is gone" if self.lease.holder_is_gone() else f"is silent for over {self.lease.expiry_s:.0f} s"
+        return f"abandoned: {holder} {end}, {beat}; run again to go on"
 
     def _outcome_line(self) -> str:
         if self.outcome is None:
-            return "none yet"
-        return f"{self.outcome.result} (exit code {self.outcome.exit_code}): {self.outcome.message}"
+            return "none yet" if self.lease is None else "none yet of this attempt"
+        # A run gives its lease back after it wrote its outcome.
+        which = "" if self.lease is None else "of an earlier attempt: "
+        return f"{which}{self.outcome.result} (exit code {self.outcome.exit_code}): {self.outcome.message}"
 
 
 def read_status(output: str, storage: Storage) -> RunStatus:
@@ -107,17 +125,15 @@ def read_status(output: str, storage: Storage) -> RunStatus:
     record = require_record(storage, tree)
     images: Counter[ImageStatus] = Counter()
     commits: list[datetime] = []
-    units_done = 0
     for unit in iter_unit_statuses(storage, tree):
         images.update(unit.statuses)
-        commits = [min([*commits, unit.committed_at]), max([*commits, unit.committed_at])]
-        units_done += 1
+        commits.append(unit.committed_at)
     return RunStatus(
         record=record,
-        units_done=units_done,
+        units_done=len(commits),
         images=dict(images),
-        first_commit_at=commits[0] if commits else None,
-        last_commit_at=commits[-1] if commits else None,
+        last_commit_at=max(commits, default=None),
+        working_s=_working_s(commits),
         lease=read_lease(storage, tree.lock),
         outcome=read_outcome(storage, tree),
     )
@@ -136,3 +152,12 @@ def _read_unit(storage: Storage, tree: OutputTree, uri: str) -> UnitStatuses:
     committed_at = datetime.fromisoformat(table.schema.metadata[COMMITTED_AT].decode())
     statuses = tuple(ImageStatus(status) for status in table["status"].to_pylist())
     return UnitStatuses(tree.unit_id(uri), statuses, committed_at.astimezone(UTC))
+
+
+def _working_s(commits: list[datetime]) -> float:
+    """Seconds from the first commit to the last, without gaps that are pauses."""
+    gaps_s = [(later - earlier).total_seconds() for earlier, later in pairwise(sorted(commits))]
+    if not gaps_s:
+        return 0.0
+    pause_s = max(_SHORTEST_PAUSE_S, _MEDIAN_GAPS_PER_PAUSE * median(gaps_s))
+    return sum(gap_s for gap_s in gaps_s if gap_s < pause_s)
