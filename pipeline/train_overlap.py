@@ -1,7 +1,9 @@
-"""Which annotated images a training set has too."""
+"""Which annotated images a training set has too: found in its annotation file, or listed."""
 
 from __future__ import annotations
 
+import json
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,10 +13,10 @@ from pipeline.json_stream import iter_records
 from pipeline.storage import Storage
 from posrefine.errors import ConfigurationError
 from posrefine.metrics import GroundTruth
-from posrefine.metrics.overlap import person_marks, shared_images
+from posrefine.metrics.overlap import SharedImage, person_marks, shared_images
 from posrefine.skeletons import SKELETONS, Skeleton
 
-__all__ = ["find_train_overlap"]
+__all__ = ["encode_overlap", "find_train_overlap", "images_shared_with"]
 
 _ROWS_PER_CHUNK = 8192
 
@@ -24,37 +26,73 @@ def find_train_overlap(
 ) -> NDArray[np.int64]:
     """Ids of the images of `truth` that are in the training set described at `uri`, ascending.
 
-    The file is either the training set's annotations in COCO's form, with COCO's or CrowdPose's joints: then
-    images are recognised by their persons. Or it names the images known to be in both: a JSON list of their
-    ids, or an object with these as keys.
+    The file is either the training set's annotations, as `images_shared_with` takes them. Or it names the
+    images known to be in both: a JSON list of their ids, or an object with these as keys, such as
+    `encode_overlap` makes.
 
     Raises:
         ConfigurationError: the file is neither.
         StorageError: it cannot be read.
     """
-    marks: set[bytes | None] = set()
-    pending: list[Any] = []
-    named: list[object] = []
-    is_annotation_file = False
+    first_key = next(iter_records(storage, uri), ("", None))[0]
+    if first_key and not first_key.lstrip("-").isdigit():
+        shared = images_shared_with(storage, uri, truth, skeleton)
+        return np.array([image.image_id for image in shared], np.int64)
+    named = [record if key == "" else key for key, record in iter_records(storage, uri)]
+    return np.intersect1d(truth.image_ids, _ids(named, uri))
+
+
+def images_shared_with(
+    storage: Storage, uri: str, truth: GroundTruth, skeleton: Skeleton
+) -> list[SharedImage]:
+    """The images of `truth` that the annotation file at `uri` has, too, recognised by their persons.
+
+    Args:
+        storage: of the file.
+        uri: annotations in COCO's form, with COCO's or CrowdPose's joints.
+        truth: images to look for.
+        skeleton: of their persons.
+
+    Raises:
+        ConfigurationError: the file is none, or has other joints.
+        StorageError: it cannot be read.
+    """
+    image_of_mark: dict[bytes, int] = {}
+    for persons in _chunks(storage, uri):
+        marks = _marks([person["keypoints"] for person in persons], uri)
+        for person, mark in zip(persons, marks, strict=True):
+            if mark is not None:
+                image_of_mark[mark] = person["image_id"]
+    return shared_images(truth, skeleton, image_of_mark)
+
+
+def encode_overlap(shared: Sequence[SharedImage]) -> bytes:
+    """A JSON object: by image id, the training set's image, and how many persons both have."""
+    listed = {
+        str(image.image_id): {"training_image_id": image.other_image_id, "shared_persons": image.persons}
+        for image in shared
+    }
+    return json.dumps(listed, indent=1).encode() + b"\n"
+
+
+def _chunks(storage: Storage, uri: str) -> Iterator[list[dict[str, Any]]]:
+    pending, has_annotations = [], False
     for key, record in iter_records(storage, uri):
-        if key == "annotations":
-            is_annotation_file = True
-            pending.append(record.get("keypoints"))
-            if len(pending) == _ROWS_PER_CHUNK:
-                marks.update(_marks(pending, uri))
-                pending = []
-        else:
-            named.append(record if key == "" else key)
-    if not is_annotation_file:
-        return np.intersect1d(truth.image_ids, _ids(named, uri))
-    marks.update(_marks(pending, uri))
-    return shared_images(truth, skeleton, {mark for mark in marks if mark is not None})
+        has_annotations = has_annotations or key == "annotations"
+        if key == "annotations" and record.get("keypoints"):
+            pending.append(record)
+        if len(pending) == _ROWS_PER_CHUNK:
+            yield pending
+            pending = []
+    if not has_annotations:
+        raise ConfigurationError(
+            f"{uri}: has no list of annotations; expected an annotation file in COCO's form"
+        )
+    if pending:
+        yield pending
 
 
-def _marks(rows: list[Any], uri: str) -> list[bytes | None]:
-    rows = [row for row in rows if row]
-    if not rows:
-        return []
+def _marks(rows: list[list[float]], uri: str) -> list[bytes | None]:
     joints = len(rows[0]) // 3
     known = {skeleton.num_joints: skeleton for skeleton in SKELETONS.values()}
     if joints not in known or any(len(row) != 3 * joints for row in rows):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Set
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,7 +12,7 @@ from numpy.typing import NDArray
 from posrefine.metrics.persons import GroundTruth
 from posrefine.skeletons import COCO, CROWDPOSE, Skeleton
 
-__all__ = ["person_marks", "shared_images"]
+__all__ = ["SharedImage", "person_marks", "shared_images"]
 
 _COMMON_JOINTS = tuple(joint for joint in COCO.joints if joint in CROWDPOSE.joints)
 _LEAST_JOINTS = 5
@@ -39,8 +41,34 @@ def person_marks(
     return [place.tobytes() if known else None for place, known in zip(places, enough, strict=True)]
 
 
-def shared_images(truth: GroundTruth, skeleton: Skeleton, marks: Set[bytes]) -> NDArray[np.int64]:
-    """Ids of the images with a person whose mark is among `marks`, ascending."""
-    found = person_marks(truth.keypoints, truth.labelled, skeleton)
-    persons = np.array([person for person, mark in enumerate(found) if mark in marks], np.int64)
-    return np.unique(truth.image_ids[truth.person_image[persons]])
+@dataclass(frozen=True)
+class SharedImage:
+    """An image that another set has, too.
+
+    Attributes:
+        image_id: here.
+        other_image_id: there.
+        persons: by whom it was recognised.
+    """
+
+    image_id: int
+    other_image_id: int
+    persons: int
+
+
+def shared_images(
+    truth: GroundTruth, skeleton: Skeleton, image_of_mark: Mapping[bytes, int]
+) -> list[SharedImage]:
+    """The images with a person whose mark another set has, by ascending id.
+
+    Args:
+        truth: I images.
+        skeleton: of its persons.
+        image_of_mark: the other set's image of every mark in it.
+    """
+    votes: dict[int, Counter[int]] = {}
+    marks = person_marks(truth.keypoints, truth.labelled, skeleton)
+    for image_id, mark in zip(truth.image_ids[truth.person_image].tolist(), marks, strict=True):
+        if mark is not None and mark in image_of_mark:
+            votes.setdefault(image_id, Counter())[image_of_mark[mark]] += 1
+    return [SharedImage(image_id, *found.most_common(1)[0]) for image_id, found in sorted(votes.items())]
