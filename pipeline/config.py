@@ -87,7 +87,10 @@ class _TestTime(BaseModel):
     nms_threshold: float | None = Field(
         None, gt=0, description="pose NMS threshold; the protocol's: 0.05, or 0.15 with several scales"
     )
-    precision: Literal["float32", "bfloat16"] = Field("float32", description="arithmetic of the network")
+    precision: Literal["auto", "float32", "bfloat16"] = Field(
+        "auto",
+        description="arithmetic of the network; auto: the faster one, found when the run begins",
+    )
     exif: ExifRule = Field("apply", description="EXIF orientation; COCO's own protocol ignores it")
 
 
@@ -128,6 +131,9 @@ class _Cluster(BaseModel):
     )
     num_cpus_per_actor: float | None = Field(
         None, gt=0, description="CPUs of one actor; 1 beside a GPU, else a node's CPUs less one"
+    )
+    actor_wait_s: float = Field(
+        600.0, gt=0, description="how long to wait for actors while other jobs hold the cluster"
     )
 
 

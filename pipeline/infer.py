@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from pipeline.config import RunSettings
 from pipeline.image_ids import ImageIds
-from pipeline.network import Network, make_predictor
+from pipeline.network import Network
 from pipeline.quarantine import Attempt
 from pipeline.schema import ImageResult
 from pipeline.units import LoadedImage
@@ -38,7 +38,7 @@ class UnitAnnotator:
     """
 
     def __init__(self, network: Network, settings: RunSettings, device: str, image_ids: ImageIds) -> None:
-        self._predictor = make_predictor(network, settings, device)
+        self._predictor = network.predictor(settings, device)
         self._image_ids = image_ids
         self._predicting = threading.Lock()
 

@@ -19,7 +19,7 @@ from posrefine.modeling.score_net import ScoreNet
 from posrefine.skeletons import SKELETONS
 from posrefine.weights import WeightsInfo, load_weights, load_weights_bytes
 
-__all__ = ["Network", "load_network", "make_predictor"]
+__all__ = ["Network", "load_network"]
 
 
 @dataclass(frozen=True)
@@ -41,6 +41,20 @@ class Network:
     score_weights_sha256: str | None
     protocol: str
     input_size: int
+
+    def predictor(self, settings: RunSettings, device: str) -> Predictor:
+        """The predictor of these settings on `device`."""
+        return Predictor(
+            self.model,
+            input_size=self.input_size,
+            scales=settings.scales,
+            flip=settings.flip,
+            nms_threshold=settings.nms_threshold,
+            score_net=self.score_net,
+            device=device,
+            precision=settings.precision,
+            protocol=PROTOCOLS[self.protocol],
+        )
 
 
 def load_network(settings: RunSettings, storage: Storage) -> Network:
@@ -73,23 +87,8 @@ def load_network(settings: RunSettings, storage: Storage) -> Network:
         input_size=settings.input_size or VARIANTS[settings.model].input_size,
     )
     # Settings that do not fit each other are found out here, before any actor is started.
-    make_predictor(network, settings, "cpu")
+    network.predictor(settings, "cpu")
     return network
-
-
-def make_predictor(network: Network, settings: RunSettings, device: str) -> Predictor:
-    """The predictor of these settings on `device`."""
-    return Predictor(
-        network.model,
-        input_size=network.input_size,
-        scales=settings.scales,
-        flip=settings.flip,
-        nms_threshold=settings.nms_threshold,
-        score_net=network.score_net,
-        device=device,
-        precision=settings.precision,
-        protocol=PROTOCOLS[network.protocol],
-    )
 
 
 def _fill(model: nn.Module, weights: str, storage: Storage) -> WeightsInfo:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -17,7 +17,9 @@ from pipeline.lock import RunLock
 from pipeline.manifest import Manifest, PlanOptions, write_manifest
 from pipeline.network import Network, load_network
 from pipeline.outcome import Outcome, read_outcome
+from pipeline.precision import decide_precision
 from pipeline.record import UNTRAINED_NOTE, Fingerprint, RunRecord, read_record, require_record
+from pipeline.session import ray_session
 from pipeline.storage import Storage
 from pipeline.uris import require_apart
 from posrefine.errors import (
@@ -28,6 +30,8 @@ from posrefine.errors import (
     PosRefineError,
     StorageError,
 )
+
+LoadNetwork = Callable[[RunSettings, Storage], Network]
 
 __all__ = ["finalize_run", "open_manifest", "plan_options", "read_image_ids", "run"]
 
@@ -45,8 +49,12 @@ class _Job:
     started_at: datetime
 
 
-def run(settings: RunSettings) -> Outcome:
+def run(settings: RunSettings, load: LoadNetwork = load_network) -> Outcome:
     """Annotate the input into the output, or go on with it; a finished output is left as it is.
+
+    Args:
+        settings: of the run.
+        load: makes the network; another one than `load_network` runs something else in its place.
 
     Raises:
         ConfigurationError: settings, weights or input cannot be used.
@@ -56,8 +64,14 @@ def run(settings: RunSettings) -> Outcome:
         InvariantBroken: rows and manifest do not agree.
     """
     require_apart(settings.input, settings.output)
-    with _outcome_where_preparing_fails(settings):
-        job = _prepare(settings)
+    with ExitStack() as session:
+        with _outcome_where_preparing_fails(settings):
+            job = _prepare(settings, load, session)
+        return _run(job)
+
+
+def _run(job: _Job) -> Outcome:
+    settings = job.settings
     tables, outcome = read_table_counts(job.storage, job.tree), read_outcome(job.storage, job.tree)
     if tables is not None and outcome is not None and outcome.complete:
         found = Outcome.completed(
@@ -135,16 +149,27 @@ def read_image_ids(settings: RunSettings, storage: Storage) -> tuple[ImageIds, s
     return ImageIds.parse(data, settings.annotations), hashlib.sha256(data).hexdigest()
 
 
-def _prepare(settings: RunSettings) -> _Job:
+def _prepare(settings: RunSettings, load: LoadNetwork, session: ExitStack) -> _Job:
     started_at = datetime.now(UTC)
     storage, tree = Storage(), OutputTree.at(settings.output)
-    network = load_network(settings, storage)
+    network = load(settings, storage)
     image_ids, annotations_sha256 = read_image_ids(settings, storage)
-    fingerprint = Fingerprint.of(settings, network, annotations_sha256)
     record = read_record(storage, tree)
+    settings = _with_precision(settings, record, session)
+    fingerprint = Fingerprint.of(settings, network, annotations_sha256)
     if record is not None:
         record.fingerprint.require_same(fingerprint, tree.root)
     return _Job(settings, storage, tree, network, image_ids, fingerprint, started_at)
+
+
+def _with_precision(settings: RunSettings, record: RunRecord | None, session: ExitStack) -> RunSettings:
+    """The settings with the precision that all attempts at this output share; opens Ray to find it out."""
+    if settings.precision != "auto":
+        return settings
+    if record is not None:
+        return settings.model_copy(update={"precision": record.fingerprint.precision})
+    session.enter_context(ray_session())
+    return settings.model_copy(update={"precision": decide_precision(settings).value})
 
 
 def _go_on(job: _Job, storage: Storage, drive: Drive, lock: RunLock) -> Outcome:

@@ -66,7 +66,7 @@ class Predictor:
         nms_threshold: float | None = None,
         score_net: ScoreNet | None = None,
         device: str | torch.device = "cpu",
-        precision: str = "float32",
+        precision: str = "auto",
         *,
         protocol: Protocol = OFFICIAL,
         max_batch_pixels: int | None = None,

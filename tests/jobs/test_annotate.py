@@ -19,6 +19,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import ray
+import torch
 from support.networks import noisy_network
 from support.photos import (
     CUT_TARS,
@@ -37,6 +38,7 @@ from jobs.annotate import main
 from pipeline.lock import RunLock
 from pipeline.quarantine import attempt, start_ledger
 from pipeline.storage import Storage
+from posrefine.inference.device import Precision, choose_dtype
 from posrefine.weights import save_weights
 
 SCRIPT = Path(__file__).parents[2] / "jobs" / "annotate.py"
@@ -65,7 +67,8 @@ def photos() -> dict[str, bytes]:
 
 @pytest.fixture
 def settings(weights: str) -> list[str]:
-    return ["--model", "posrefine_tiny", "--weights", weights, "--input-size", "64", "--unit-images", "12"]
+    network = ["--model", "posrefine_tiny", "--weights", weights, "--input-size", "64"]
+    return [*network, "--precision", "float32", "--unit-images", "12"]
 
 
 @pytest.fixture(autouse=True)
@@ -192,6 +195,29 @@ def test_running_a_finished_run_again_changes_nothing_and_other_settings_are_ref
     assert "flip: True there, False now" in message
     assert "scales: (1.0,) there, (1.0, 2.0) now" in message
     assert everything(output) == before
+
+
+def test_the_faster_arithmetic_is_found_when_a_run_begins_and_kept_when_it_goes_on(
+    cluster: str,
+    photos: dict[str, bytes],
+    settings: list[str],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+):
+    given, output = write_photos(tmp_path / "photos", dict(list(photos.items())[:2])), str(tmp_path / "out")
+    automatic = [*settings, "--precision", "auto"]
+    assert annotate(given, output, automatic) == 0
+    faster = "bfloat16" if choose_dtype(Precision.AUTO, torch.device("cpu")) is torch.bfloat16 else "float32"
+    record = json.loads(Path(output, "run.json").read_text())
+    assert record["fingerprint"]["precision"] == record["settings"]["precision"] == faster
+
+    Path(output, "tables", "_SUCCESS.json").unlink()
+    Path(output, "units", "u00000000.parquet").unlink()
+    assert annotate(given, output, automatic) == 0
+    assert main(["replay", "--output", output, "--unit", "u00000000"]) == 0
+    other = "float32" if faster == "bfloat16" else "bfloat16"
+    assert annotate(given, output, [*settings, "--precision", other]) == 4
+    assert f"precision: '{faster}' there, '{other}' now" in capsys.readouterr().err
 
 
 def test_a_locked_output_is_left_alone(photos: dict[str, bytes], settings: list[str], tmp_path: Path):

@@ -28,7 +28,7 @@ __all__ = [
 ]
 
 SETTINGS = (
-    *("--model", "posrefine_tiny", "--weights", "untrained", "--input-size", "64"),
+    *("--model", "posrefine_tiny", "--weights", "untrained", "--input-size", "64", "--precision", "float32"),
     *("--unit-images", "2", "--table-units", "3", "--max-error-rate", "1"),
 )
 """Of a small run: units of two images, tables of three units a file."""

@@ -21,7 +21,7 @@ def model():
 
 @pytest.fixture(scope="module")
 def predictor(model):
-    return Predictor(model, input_size=64)
+    return Predictor(model, input_size=64, precision="float32")
 
 
 def noise(height, width, seed=0):
@@ -39,7 +39,7 @@ def assert_alike(first, second):
 @pytest.mark.parametrize("scales", [(1.0,), (0.5, 1.0, 2.0)])
 @pytest.mark.parametrize("skeleton", [COCO, CROWDPOSE])
 def test_images_in_one_call_get_the_poses_they_get_alone_in_the_same_order(skeleton, scales):
-    predictor = Predictor(noisy_network(skeleton), input_size=64, scales=scales)
+    predictor = Predictor(noisy_network(skeleton), input_size=64, scales=scales, precision="float32")
     images = [noise(*hw, seed) for seed, hw in enumerate(SIZES)]
     together = predictor(images)
     assert len(together) == len(images)
@@ -51,7 +51,7 @@ def test_images_in_one_call_get_the_poses_they_get_alone_in_the_same_order(skele
 
 def test_the_size_of_micro_batches_does_not_matter(model, predictor):
     images = [noise(*hw, seed) for seed, hw in enumerate(SIZES)]
-    one_by_one = Predictor(model, input_size=64, max_batch_pixels=1)
+    one_by_one = Predictor(model, input_size=64, max_batch_pixels=1, precision="float32")
     for first, second in zip(predictor(images), one_by_one(images), strict=True):
         assert_alike(first, second)
 
@@ -71,7 +71,7 @@ def test_no_images_give_no_poses(predictor):
 
 @pytest.mark.parametrize("scales", [(1.0,), (0.5, 1.0, 2.0)])
 def test_an_image_without_persons_has_an_empty_result(scales):
-    empty = Predictor(noisy_network(heat_bias=-5.0), input_size=64, scales=scales)
+    empty = Predictor(noisy_network(heat_bias=-5.0), input_size=64, scales=scales, precision="float32")
     poses = empty([noise(60, 80)])[0]
     assert len(poses) == 0
     assert poses.keypoints.shape == (0, 17, 2)
@@ -115,7 +115,7 @@ def test_an_image_without_pixels_is_refused(predictor):
 
 def test_a_strip_that_would_explode_the_memory_is_refused_before_anything_runs(predictor):
     with pytest.raises(ImageError, match=r"image 0 of the call.*20000x10 px") as caught:
-        Predictor(noisy_network(), input_size=256)([np.zeros((10, 20_000, 3), np.uint8)])
+        Predictor(noisy_network(), input_size=256, precision="float32")([np.zeros((10, 20_000, 3), np.uint8)])
     assert caught.value.status is ImageStatus.TOO_LARGE
 
 
@@ -134,7 +134,7 @@ def test_planning_tells_a_bad_image_without_failing_the_others(predictor):
 
 def test_the_callers_network_stays_as_it_was():
     model = noisy_network().train()
-    predictor = Predictor(model, input_size=64)
+    predictor = Predictor(model, input_size=64, precision="float32")
     before = predictor([noise(60, 80)])[0]
     assert model.training
     assert all(parameter.requires_grad for parameter in model.parameters())
@@ -148,7 +148,7 @@ def test_the_callers_network_stays_as_it_was():
     ("scales", "flip", "views"), [((1.0,), False, 1), ((1.0,), True, 2), ((2.0, 1.0, 0.5), True, 6)]
 )
 def test_views_are_scales_times_mirroring_and_one_view_has_no_spread(model, scales, flip, views):
-    predictor = Predictor(model, input_size=64, scales=scales, flip=flip)
+    predictor = Predictor(model, input_size=64, scales=scales, flip=flip, precision="float32")
     assert predictor.num_views == views
     poses = predictor([noise(60, 80)])[0]
     assert np.isnan(poses.spread_px).all() == (views == 1)
@@ -157,16 +157,16 @@ def test_views_are_scales_times_mirroring_and_one_view_has_no_spread(model, scal
 
 def test_scales_may_come_in_any_order(model):
     image = noise(60, 80)
-    up = Predictor(model, input_size=64, scales=(0.5, 1.0, 2.0))([image])[0]
-    down = Predictor(model, input_size=64, scales=(2, 1, 0.5))([image])[0]
+    up = Predictor(model, input_size=64, scales=(0.5, 1.0, 2.0), precision="float32")([image])[0]
+    down = Predictor(model, input_size=64, scales=(2, 1, 0.5), precision="float32")([image])[0]
     assert_alike(up, down)
 
 
 def test_a_score_network_multiplies_scores_and_reorders_persons(model):
     torch.manual_seed(3)
     score_net = ScoreNet(COCO)
-    plain = Predictor(model, input_size=64)([noise(60, 80)])[0]
-    rescored = Predictor(model, input_size=64, score_net=score_net)([noise(60, 80)])[0]
+    plain = Predictor(model, input_size=64, precision="float32")([noise(60, 80)])[0]
+    rescored = Predictor(model, input_size=64, score_net=score_net, precision="float32")([noise(60, 80)])[0]
     assert sorted(map(tuple, plain.keypoints[:, 0])) == sorted(map(tuple, rescored.keypoints[:, 0]))
     assert (np.diff(rescored.scores) <= 0).all()
     assert not np.allclose(np.sort(plain.scores), np.sort(rescored.scores))
@@ -174,7 +174,7 @@ def test_a_score_network_multiplies_scores_and_reorders_persons(model):
 
 def test_bfloat16_finds_about_the_same_persons(model):
     image = noise(60, 80)
-    exact = Predictor(model, input_size=64)([image])[0]
+    exact = Predictor(model, input_size=64, precision="float32")([image])[0]
     reduced = Predictor(model, input_size=64, precision="bfloat16")([image])[0]
     assert reduced.keypoints.dtype == np.float32
     assert reduced.scores.max() == pytest.approx(exact.scores.max(), rel=0.1)

@@ -193,6 +193,6 @@ def test_views_that_agree_at_every_scale_have_no_spread():
 @BOTH
 def test_the_predictor_runs_under_both_protocols(protocol):
     image = np.random.default_rng(0).integers(0, 256, (60, 90, 3), np.uint8)
-    poses = Predictor(noisy_network(), input_size=64, protocol=protocol)([image, image])
+    poses = Predictor(noisy_network(), input_size=64, protocol=protocol, precision="float32")([image, image])
     assert len(poses[0]) > 0
     np.testing.assert_allclose(poses[0].keypoints, poses[1].keypoints, atol=1e-3)

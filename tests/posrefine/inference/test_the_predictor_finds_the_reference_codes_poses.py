@@ -42,7 +42,7 @@ def assert_golden(poses, golden):
 
 def test_one_scale_in_one_call_for_all_photographs(model):
     goldens = [load_golden(name) for name in SINGLE]
-    predictor = Predictor(model, input_size=256, scales=(1.0,), flip=True)
+    predictor = Predictor(model, input_size=256, scales=(1.0,), flip=True, precision="float32")
     images = [photograph(golden) for golden in goldens]
     plans = [predictor.plan(image.shape[:2]) for image in images]
     assert [list(plan.input_hw[0]) for plan in plans] == [
@@ -55,7 +55,7 @@ def test_one_scale_in_one_call_for_all_photographs(model):
 @pytest.mark.parametrize("name", MULTI)
 def test_three_scales(model, name):
     golden = load_golden(name)
-    predictor = Predictor(model, input_size=256, scales=(0.5, 1.0, 2.0), flip=True)
+    predictor = Predictor(model, input_size=256, scales=(0.5, 1.0, 2.0), flip=True, precision="float32")
     image = photograph(golden)
     assert np.array_equal(predictor.plan(image.shape[:2]).input_hw, golden["sizes_hw"])
     assert_golden(predictor([image])[0], golden)
