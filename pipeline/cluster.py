@@ -68,7 +68,9 @@ def plan_cluster(settings: RunSettings, nodes: list[NodeResources]) -> ClusterPl
 def _default_cpus(nodes: list[NodeResources], gpus_per_actor: float) -> float:
     """Beside a GPU one CPU; without, what the smallest machine can spare: loading needs some."""
     smallest = min(node.cpus for node in nodes)
-    if smallest < 2:
+    if smallest <= 2:
+        # Of two CPUs more than one, so that two actors never share the machine when another one is lost: no
+        # CPU would be left to load anything.
         return smallest - LOAD_CPUS - COMMIT_CPUS
     return 1.0 if gpus_per_actor else smallest - 1.0
 

@@ -27,6 +27,7 @@ from pipeline.session import own_errors, ray_session
 from pipeline.stages import StageContext, receipts_of
 from pipeline.storage import Storage
 from pipeline.telemetry import RunTally, Telemetry
+from pipeline.waiting import waiting_for_actors
 from posrefine.errors import InvariantBroken
 
 __all__ = ["Drive", "read_options"]
@@ -96,7 +97,11 @@ class Drive:
             logger.info(_opening_line(record, len(pending), plan))
             self.telemetry = Telemetry(record.units, record.units - len(pending), plan.actors)
             try:
-                with self.telemetry.serving(self.settings.metrics_port), show_progress(self.telemetry.tally):
+                with (
+                    self.telemetry.serving(self.settings.metrics_port),
+                    show_progress(self.telemetry.tally),
+                    waiting_for_actors(context.ledger, plan, self.settings.actor_wait_s),
+                ):
                     self._count(_in_datasets(pending, context, plan), lock)
             finally:
                 self._push_metrics()

@@ -60,6 +60,15 @@ class AttemptLedger:
 
     def __init__(self) -> None:
         self._records: dict[tuple[str, str], _Record] = {}
+        self._has_actors = False
+
+    def announce_actor(self) -> None:
+        """An inference actor found its place in the cluster."""
+        self._has_actors = True
+
+    def has_actors(self) -> bool:
+        """Whether any inference actor ever did."""
+        return self._has_actors
 
     def begin(self, stage: str, unit_id: str) -> Attempt:
         """Announce an attempt; one that is still announced from before died."""

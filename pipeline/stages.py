@@ -35,7 +35,6 @@ from posrefine.errors import ImageStatus, ObjectExists, PosRefineError
 __all__ = ["StageContext", "receipts_of"]
 
 _TASKS_IN_FLIGHT = 2
-_WAIT_FOR_ACTORS_S = 600
 _ACTOR_START_TRIES = 5
 
 
@@ -83,7 +82,7 @@ def _configure(data: DataContext, settings: RunSettings) -> None:
     data.enable_progress_bars = False
     data.print_on_execution_start = False
     data.raise_original_map_exception = True
-    data.wait_for_min_actors_s = _WAIT_FOR_ACTORS_S
+    data.wait_for_min_actors_s = settings.actor_wait_s
     data.max_consecutive_actor_init_deaths = _ACTOR_START_TRIES
     data.execution_no_progress_timeout_s = settings.no_progress_timeout_s
     # Units finish in any order, and a slow one must not hold back the receipts of those behind it.
@@ -138,6 +137,7 @@ class InferenceActor:
     def __init__(self, context: StageContext, threads: int) -> None:
         torch.set_num_threads(threads)
         self._ledger = context.ledger
+        ray.get(self._ledger.announce_actor.remote())
         device = context.settings.device
         if device == "auto":
             device = "cuda" if ray.get_gpu_ids() and torch.cuda.is_available() else "cpu"

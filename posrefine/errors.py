@@ -12,6 +12,7 @@ PosRefineError
 ├── FingerprintMismatch     the output belongs to a different run                               exit code 4
 ├── TrainingError           training cannot go on: no people, a loss that is not finite         exit code 1
 ├── OutputLocked            another live run holds the output                                   exit code 5
+├── ActorsUnavailable       the cluster had no room for the inference actors in time            exit code 1
 └── InvariantBroken         images in != ok + failed: a bug, never hidden                       exit code 1
 
 Messages name the thing, the value found, the value wanted and what to do.
@@ -22,6 +23,7 @@ from __future__ import annotations
 from enum import StrEnum
 
 __all__ = [
+    "ActorsUnavailable",
     "ConfigurationError",
     "FingerprintMismatch",
     "ImageError",
@@ -110,6 +112,10 @@ class FingerprintMismatch(PosRefineError):
 
 class OutputLocked(PosRefineError):
     """Another live run holds the output."""
+
+
+class ActorsUnavailable(PosRefineError):
+    """The cluster had no room for the inference actors, for longer than the run may wait."""
 
 
 class InvariantBroken(PosRefineError):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import re
 import signal
 import threading
 from collections.abc import Iterator
@@ -22,6 +23,9 @@ from support.annotation import (
     write_images,
 )
 from support.ray_cluster import started_cluster, worker_pids
+
+from jobs.annotate import main
+from pipeline.commit import decode_table
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:ray")
 
@@ -84,6 +88,31 @@ def test_a_driver_killed_at_every_step_one_after_the_other_loses_and_doubles_not
     assert annotate(given, output) == 0
     require_same_tables(output, undisturbed)
     assert not Path(output, "lock.json").exists()
+
+
+def test_the_status_of_a_killed_run_tells_what_is_done_what_is_left_and_that_its_driver_is_gone(
+    cluster: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    images = some_images(20) | {"000.png": b"no picture", "001.png": b""}
+    given, output = write_images(tmp_path / "images", images), str(tmp_path / "out")
+    with start_driver(given, output, cluster, dies="receipt:5") as driver:
+        driver.communicate(timeout=240)
+    assert driver.returncode == -signal.SIGKILL
+    units = {path: decode_table(path.read_bytes()) for path in Path(output, "units").iterdir()}
+    statuses = [status for rows in units.values() for status in rows["status"].to_pylist()]
+    capsys.readouterr()
+
+    assert main(["status", "--output", output]) == 0
+
+    said = dict(line.split(maxsplit=1) for line in capsys.readouterr().out.splitlines())
+    assert said["units"] == f"{len(units)} of 10 done, {10 - len(units)} pending"
+    assert said["images"] == f"{statuses.count('ok')} ok, {len(statuses) - statuses.count('ok')} failed"
+    kinds = [f"{count} {kind}" for kind in ("truncated", "unsupported") if (count := statuses.count(kind))]
+    assert said.get("failed", "") == ", ".join(kinds)
+    assert re.match(r"[\d.]+ images/s, last commit ", said["speed"])
+    assert (re.match(r"about \d+:\d\d:\d\d of work", said.get("left", "")) is None) == (len(units) == 10)
+    assert re.match(rf"abandoned: process {driver.pid} on \S+ is gone, last heartbeat \d+ s", said["lock"])
+    assert said["outcome"] == "none yet of this attempt"
 
 
 def test_a_killed_run_is_not_resumed_with_other_weights_or_settings_but_with_other_machines(

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import ray
 from support.annotation import (
     annotate,
     require_same_tables,
@@ -26,6 +27,13 @@ pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:ray")
 
 IMAGES = some_images(20)
 LEAST_OBJECT_STORE_BYTES = 78_643_200
+
+
+class OtherJob:
+    """Holds what it was given."""
+
+    def is_there(self) -> bool:
+        return True
 
 
 @pytest.fixture(scope="module")
@@ -82,6 +90,27 @@ def test_a_gpu_that_no_machine_has_is_refused_before_anything_starts(
     given, output = write_images(tmp_path / "images", some_images(2)), str(tmp_path / "out")
     assert annotate(given, output, "--num-gpus-per-actor", "2") == 2
     assert "has room for 0" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_a_gpu_that_another_job_holds_is_waited_for_aloud_and_not_for_ever(cluster: str, tmp_path: Path):
+    given, output = write_images(tmp_path / "images", some_images(2)), str(tmp_path / "out")
+    other = ray.remote(num_gpus=1, num_cpus=0)(OtherJob).remote()
+    ray.get(other.is_there.remote())
+    wanted = ["--num-gpus-per-actor", "1", "--num-cpus-per-actor", "1", "--actor-wait-s"]
+
+    with start_driver(given, output, cluster, *wanted, "45") as driver:
+        said, _ = driver.communicate(timeout=240)
+    assert driver.returncode == 1, said
+    assert "no inference actor has started yet; 1 with 1 CPUs and 1 GPUs each are wanted" in said
+    assert "0 GPUs free" in said
+    assert "ActorsUnavailable (exit code 1)" in said
+
+    ray.kill(other)
+    with start_driver(given, output, cluster, *wanted, "120") as driver:
+        said, _ = driver.communicate(timeout=240)
+    assert driver.returncode == 0, said
+    assert require_whole_objects(output) == 2
 
 
 @pytest.mark.slow

@@ -37,6 +37,15 @@ def test_more_actors_than_fit_are_refused_before_anything_waits_for_them():
         plan_cluster(settings_of(device="cuda"), [NodeResources(8, 0)])
 
 
+@given(cpus=st.integers(2, 64), machines=st.integers(1, 4))
+def test_actors_of_lost_machines_never_take_the_last_cpus_for_loading_on_those_that_remain(
+    cpus: int, machines: int
+):
+    plan = plan_cluster(settings_of(), [NodeResources(cpus, 0)] * machines)
+    that_fit = int(cpus / plan.cpus_per_actor)
+    assert cpus - that_fit * plan.cpus_per_actor >= LOAD_CPUS + COMMIT_CPUS
+
+
 @given(
     cpus=st.lists(st.sampled_from([1, 2, 3, 4, 16, 64]), min_size=1, max_size=4),
     gpus=st.sampled_from([0, 1, 8]),
