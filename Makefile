@@ -4,7 +4,7 @@ BIN := .venv/bin
 PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 DEMO := demo-output
 
-.PHONY: help install dev demo test test-all lint types format clean
+.PHONY: help install dev demo test test-all lint types audit format clean
 
 help:
 	@echo "make demo      install, then render, annotate and evaluate a small synthetic data set"
@@ -12,6 +12,7 @@ help:
 	@echo "make test-all  the suite with its slow tests"
 	@echo "make lint      ruff, without changing files; make format changes them"
 	@echo "make types     mypy, strict"
+	@echo "make audit     known vulnerabilities of the installed packages; warns, never fails"
 
 install: .venv/.installed
 dev: .venv/.installed-dev
@@ -54,6 +55,11 @@ format: dev
 
 types: dev
 	$(BIN)/mypy
+
+# Warns only: a vulnerability that was found last night, or a registry that is down, is no fault of a change.
+audit: dev
+	@timeout 50 $(BIN)/pip-audit --local --skip-editable --progress-spinner off || \
+		echo "audit: packages above have known vulnerabilities, or no answer came; read it, and raise the pins in constraints.txt" >&2
 
 clean:
 	rm -rf .venv $(DEMO) .pytest_cache .mypy_cache .ruff_cache
