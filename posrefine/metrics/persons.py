@@ -64,14 +64,15 @@ class GroundTruth:
 
     def select(self, images: NDArray[np.int64]) -> GroundTruth:
         """The part with the images at the ascending positions `images` alone."""
-        counts = self.persons_per_image
-        starts = np.cumsum(counts) - counts
-        persons = ranges_to_indices(starts[images], counts[images])
+        # By bisection: of a million images, a part of a few thousand should not cost a pass over all.
+        starts = np.searchsorted(self.person_image, images, side="left")
+        counts = np.searchsorted(self.person_image, images, side="right") - starts
+        persons = ranges_to_indices(starts, counts)
         return GroundTruth(
             image_ids=self.image_ids[images],
             crowd_index=self.crowd_index[images],
             sizes=self.sizes[images],
-            person_image=np.repeat(np.arange(len(images)), counts[images]),
+            person_image=np.repeat(np.arange(len(images)), counts),
             person_ids=self.person_ids[persons],
             keypoints=self.keypoints[persons],
             labelled=self.labelled[persons],

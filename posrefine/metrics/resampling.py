@@ -7,7 +7,7 @@ Above a few thousand images the draws are made within random subsets, weighted u
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,7 +18,13 @@ from posrefine.errors import ConfigurationError
 from posrefine.metrics.accumulate import Curves, Verdicts, curves_of, verdicts
 from posrefine.metrics.match_table import MatchTable
 from posrefine.metrics.protocol import Protocol
-from posrefine.metrics.summary import CROWD_SPLITS, coco_metrics, crowd_split, crowdpose_metrics
+from posrefine.metrics.summary import (
+    CROWD_SPLITS,
+    coco_metrics,
+    crowd_split,
+    crowdpose_metrics,
+    metrics_of,
+)
 
 __all__ = ["Difference", "Interval", "bootstrap_intervals", "compare"]
 
@@ -79,12 +85,10 @@ def bootstrap_intervals(
         scorer = _Scorer(table.select(subset), crowd_index[subset], protocol)
         drawn = np.array([scorer.numbers(row) for row in weights])
         deviations.append(_bounds(drawn - scorer.numbers(_even(subset, len(table)))))
-    whole = _Scorer(table, crowd_index, protocol)
-    numbers = whole.numbers(np.ones(len(table)))
-    low, high = np.nan_to_num(numbers + _mean(deviations), nan=-1.0)
+    numbers = metrics_of(table, crowd_index, protocol).model_dump()
+    low, high = np.nan_to_num(_known(numbers) + _mean(deviations), nan=-1.0)
     return {
-        name: Interval(low=float(low[index]), high=float(high[index]))
-        for index, name in enumerate(whole.names)
+        name: Interval(low=float(low[index]), high=float(high[index])) for index, name in enumerate(numbers)
     }
 
 
@@ -117,22 +121,26 @@ def compare(
         drawn = np.array([pair[0].numbers(row) - pair[1].numbers(row) for row in weights])
         deviations.append(_bounds(drawn - (pair[0].numbers(even) - pair[1].numbers(even))))
         below, above = below + (drawn <= 0).sum(axis=0), above + (drawn >= 0).sum(axis=0)
-    scorers = [_Scorer(table, crowd_index, protocol) for table in (this, other)]
-    numbers = [scorer.numbers(np.ones(len(this))) for scorer in scorers]
-    low, high = np.nan_to_num(numbers[0] - numbers[1] + _mean(deviations))
+    ours, theirs = (metrics_of(table, crowd_index, protocol).model_dump() for table in (this, other))
+    low, high = np.nan_to_num(_known(ours) - _known(theirs) + _mean(deviations))
     p_values = np.minimum(1.0, 2 * np.minimum(below, above) / (draws + 1))
-    ours, theirs = (np.nan_to_num(row, nan=-1.0) for row in numbers)
     return {
         name: Difference(
-            this=float(ours[index]),
-            other=float(theirs[index]),
-            difference=float(ours[index] - theirs[index]),
+            this=ours[name],
+            other=theirs[name],
+            difference=ours[name] - theirs[name],
             low=float(low[index]),
             high=float(high[index]),
             p_value=float(p_values[index]),
         )
-        for index, name in enumerate(scorers[0].names)
+        for index, name in enumerate(ours)
     }
+
+
+def _known(numbers: Mapping[str, float]) -> NDArray[np.float64]:
+    """[M] the numbers, NaN where there is nothing to be found."""
+    values = np.array(list(numbers.values()))
+    return np.where(values == -1, np.nan, values)
 
 
 def _even(subset: NDArray[np.int64], images: int) -> NDArray[np.float64]:
@@ -183,14 +191,9 @@ class _Scorer:
         self._everywhere = [verdict for verdict in self._verdicts if verdict.area == 0]
         self._splits = crowd_split(self.crowd_index)
 
-    @property
-    def names(self) -> tuple[str, ...]:
-        return tuple(self._metrics(np.ones(len(self.table))))
-
     def numbers(self, weights: NDArray[np.float64]) -> NDArray[np.float64]:
         """[M] the protocol's numbers, NaN where there is nothing to be found."""
-        values = np.array(list(self._metrics(weights).values()))
-        return np.where(values == -1, np.nan, values)
+        return _known(self._metrics(weights))
 
     def _metrics(self, weights: NDArray[np.float64]) -> dict[str, float]:
         if self.protocol.name == "coco":
