@@ -168,14 +168,15 @@ def lines(table: Table, measured: dict[str, dict[str, float]]) -> list[str]:
     """The table: what was measured here, and below it what others published for the same network."""
     names = NUMBERS[table.protocol]
     shown = [f"\n{table.name}: {table.protocol} {table.split}, {table.scales}-scale", line("", names)]
-    sources = list(dict.fromkeys(row.source for row in table.published))
+    published = [row for row in table.published if row.model in measured]
+    sources = list(dict.fromkeys(row.source for row in published))
     for network, numbers in measured.items():
         here = [f"{numbers[name]:.3f}" for name in names] if numbers else ["ask the server"]
         shown.append(line(f"{network}, measured here", here))
-        for row in table.published:
+        for row in published:
             if row.model == network:
-                published = [f"{row.numbers[name]:.3f}" if name in row.numbers else "" for name in names]
-                shown.append(line(f"{network}, published [{sources.index(row.source) + 1}]", published))
+                theirs = [f"{row.numbers[name]:.3f}" if name in row.numbers else "" for name in names]
+                shown.append(line(f"{network}, published [{sources.index(row.source) + 1}]", theirs))
     notes = [f"[{number}] {source}; not measured here" for number, source in enumerate(sources, 1)]
     return shown + notes
 
