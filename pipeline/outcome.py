@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from enum import IntEnum
+from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -47,6 +48,7 @@ class Outcome(BaseModel):
         images_per_s: of this attempt, start-up included.
         bare_images_per_s: of one actor's bare predictor in this attempt.
         efficiency: images/s after start-up over what all actors' bare predictors reach.
+        stage_seconds: of all workers in this attempt, by stage; `predictor` is a part of `infer`.
         started_at: of this attempt.
         finished_at: of this attempt.
         note: there only where the poses mean nothing.
@@ -67,6 +69,7 @@ class Outcome(BaseModel):
     images_per_s: float | None
     bare_images_per_s: float | None
     efficiency: float | None
+    stage_seconds: dict[str, float] | None
     started_at: datetime
     finished_at: datetime
     note: str | None
@@ -143,6 +146,12 @@ class Outcome(BaseModel):
                 f"          {self.efficiency:.0%} of what the bare predictors reach "
                 f"({self.bare_images_per_s:,.1f} images/s each)"
             )
+        if self.stage_seconds is not None:
+            spent = {stage: f"{seconds:,.1f} s" for stage, seconds in self.stage_seconds.items()}
+            yield (
+                f"time      of all workers: loading {spent['load']}, inference {spent['infer']} "
+                f"(predictor {spent['predictor']}), committing {spent['commit']}"
+            )
 
     def encode(self) -> bytes:
         """As JSON."""
@@ -170,13 +179,17 @@ def exit_code_of(error: BaseException) -> ExitCode:
     return ExitCode.CRASH
 
 
-def _speeds(tally: RunTally | None) -> dict[str, float | None]:
+_SPEEDS = ("seconds", "startup_s", "images_per_s", "bare_images_per_s", "efficiency", "stage_seconds")
+
+
+def _speeds(tally: RunTally | None) -> dict[str, Any]:
     if tally is None:
-        return dict.fromkeys(("seconds", "startup_s", "images_per_s", "bare_images_per_s", "efficiency"))
+        return dict.fromkeys(_SPEEDS)
     return {
         "seconds": tally.elapsed_s,
         "startup_s": tally.startup_s,
         "images_per_s": tally.images_per_s,
         "bare_images_per_s": tally.bare_images_per_s,
         "efficiency": tally.efficiency,
+        "stage_seconds": tally.stage_seconds,
     }

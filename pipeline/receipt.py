@@ -9,7 +9,10 @@ import pyarrow as pa
 
 from posrefine.errors import ImageStatus
 
-__all__ = ["Receipt"]
+__all__ = ["STAGES", "Receipt"]
+
+STAGES = ("load", "infer", "predictor", "commit")
+"""What workers spend their time on; `predictor` is a part of `infer`."""
 
 _SCHEMA = pa.schema(
     [
@@ -54,6 +57,10 @@ class Receipt:
     predictor_s: float
     commit_s: float
     attempts: int
+
+    def stage_seconds(self) -> dict[str, float]:
+        """The seconds by stage."""
+        return dict(zip(STAGES, (self.load_s, self.infer_s, self.predictor_s, self.commit_s), strict=True))
 
     def to_table(self) -> pa.Table:
         """One row, for the way through Ray."""

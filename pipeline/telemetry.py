@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, push_to_gateway, start_http_server
 
-from pipeline.receipt import Receipt
+from pipeline.receipt import STAGES, Receipt
 from posrefine.errors import ConfigurationError, ImageStatus
 
 __all__ = ["RunTally", "Telemetry"]
@@ -35,6 +35,7 @@ class RunTally:
         remaining_s: estimated seconds to the last unit; None before the first receipt.
         efficiency: images/s after start-up over what the actors' bare predictors reach; None at first.
         bare_images_per_s: images/s of one actor's bare predictor; None at first.
+        stage_seconds: seconds of all workers together by stage; `predictor` is a part of `infer`.
     """
 
     units_total: int
@@ -48,6 +49,7 @@ class RunTally:
     remaining_s: float | None
     efficiency: float | None
     bare_images_per_s: float | None
+    stage_seconds: dict[str, float]
 
     @property
     def images_done(self) -> int:
@@ -76,7 +78,8 @@ class Telemetry:
         self._clock, self._start, self._actors = clock, clock(), actors
         self._units_total, self._units_before, self._units_now = units_total, units_done, 0
         self._images: Tallies[ImageStatus] = Tallies()
-        self._persons, self._predictor_s = 0, 0.0
+        self._persons = 0
+        self._stage_seconds = dict.fromkeys(STAGES, 0.0)
         self._first_unit_at: float | None = None
         self._recent: deque[tuple[float, int]] = deque()
         self.registry = CollectorRegistry()
@@ -91,7 +94,8 @@ class Telemetry:
         self._units_now += 1
         self._images.update(receipt.images)
         self._persons += receipt.persons
-        self._predictor_s += receipt.predictor_s
+        for stage, seconds in receipt.stage_seconds().items():
+            self._stage_seconds[stage] += seconds
         self._recent.append((self._clock(), sum(receipt.images.values())))
         self._metrics.count(receipt)
         self._update_gauges()
@@ -103,7 +107,8 @@ class Telemetry:
         elapsed, worked = max(now - self._start, 1e-9), max(now - first, 1e-9)
         images, ok = self._images.total(), self._images[ImageStatus.OK]
         pending = self._units_total - self._units_before - self._units_now
-        bare = ok / self._predictor_s if self._predictor_s else None
+        predictor_s = self._stage_seconds["predictor"]
+        bare = ok / predictor_s if predictor_s else None
         return RunTally(
             units_total=self._units_total,
             units_done=self._units_before + self._units_now,
@@ -116,6 +121,7 @@ class Telemetry:
             remaining_s=worked / self._units_now * pending if self._units_now else None,
             efficiency=ok / worked / (bare * self._actors) if bare else None,
             bare_images_per_s=bare,
+            stage_seconds=dict(self._stage_seconds),
         )
 
     @contextmanager
@@ -198,12 +204,7 @@ class _Metrics:
         self.quarantined.inc(1 if receipt.images.get(ImageStatus.WORKER_DIED) else 0)
         self.input_bytes.inc(receipt.input_bytes)
         self.output_bytes.inc(receipt.output_bytes)
-        for stage, seconds in (
-            ("load", receipt.load_s),
-            ("infer", receipt.infer_s),
-            ("predictor", receipt.predictor_s),
-            ("commit", receipt.commit_s),
-        ):
+        for stage, seconds in receipt.stage_seconds().items():
             self.stage_seconds.labels(stage).inc(seconds)
 
     def show(self, tally: RunTally) -> None:

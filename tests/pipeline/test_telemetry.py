@@ -57,6 +57,7 @@ def test_speed_time_left_and_efficiency_follow_from_the_receipts():
     # Each bare predictor does 9 images in 2 s: two could have done 90 in these 10 s; 18 were done.
     assert tally.bare_images_per_s == pytest.approx(4.5)
     assert tally.efficiency == pytest.approx(18 / 90)
+    assert tally.stage_seconds == {"load": 2.0, "infer": 6.0, "predictor": 4.0, "commit": 1.0}
 
 
 def test_speed_now_forgets_what_is_long_ago():
