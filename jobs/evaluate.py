@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import logging
 import sys
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -23,7 +24,7 @@ from pipeline.evaluation_text import evaluation_lines, finding_lines
 from pipeline.outcome import ExitCode, exit_code_of
 from pipeline.report import report_evaluation, require_templates
 from pipeline.storage import Storage
-from pipeline.submission import results_file, server_name, submission_zip
+from pipeline.submission import server_name, write_results, write_submission
 from pipeline.uris import join_uri, normalise_uri
 from posrefine.errors import ConfigurationError, PosRefineError
 from posrefine.metrics import PROTOCOLS, Finding, protocol_named
@@ -105,8 +106,10 @@ def _evaluate(given: argparse.Namespace, storage: Storage) -> None:
     storage.put(_inside(given.output, "metrics.json"), evaluation.encode())
     storage.put(_inside(given.output, "metrics.prom"), encode_gauges(evaluation))
     if given.results and not normalise_uri(given.predictions).endswith(".json"):
-        results = results_file(storage, given.predictions, given.annotations, protocol_named(given.protocol))
-        storage.put(_inside(given.output, "results.json"), results.data)
+        with tempfile.TemporaryDirectory(prefix="posrefine-results-") as folder:
+            results = Path(folder) / "results.json"
+            _write_results(given, storage, results)
+            storage.put_file(_inside(given.output, "results.json"), results)
     if given.report:
         print(f"report: {report_evaluation(evaluation, given.output, storage)}")
     if given.pushgateway is not None:
@@ -123,12 +126,20 @@ def _push(evaluation: Evaluation, gateway: str) -> None:
 
 def _submit(given: argparse.Namespace, storage: Storage) -> None:
     name = server_name(given.test_dev)
-    results = results_file(storage, given.predictions, given.annotations, protocol_named(given.protocol))
-    print("\n".join(finding_lines(results.findings)))
-    _refuse_warnings(given, results.findings)
-    target = _inside(given.output, f"{name}.zip")
-    storage.put(target, submission_zip(given.test_dev, results.data))
+    with tempfile.TemporaryDirectory(prefix="posrefine-results-") as folder:
+        results, archive = Path(folder) / f"{name}.json", Path(folder) / f"{name}.zip"
+        findings = _write_results(given, storage, results)
+        print("\n".join(finding_lines(findings)))
+        _refuse_warnings(given, findings)
+        write_submission(given.test_dev, results, archive)
+        target = _inside(given.output, archive.name)
+        storage.put_file(target, archive)
     print(f"{target}: upload it to the COCO keypoint evaluation server, phase test-dev2017")
+
+
+def _write_results(given: argparse.Namespace, storage: Storage, path: Path) -> tuple[Finding, ...]:
+    protocol = protocol_named(given.protocol)
+    return write_results(storage, given.predictions, given.annotations, protocol, path)
 
 
 def _refuse_warnings(given: argparse.Namespace, findings: Sequence[Finding]) -> None:

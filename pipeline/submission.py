@@ -2,36 +2,33 @@
 
 from __future__ import annotations
 
-import io
 import json
 import re
 import zipfile
-from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
-from pipeline.ground_truth import Annotations, read_annotations
+from pipeline.ground_truth import read_annotations
 from pipeline.predictions import open_predictions
 from pipeline.storage import Storage
 from posrefine.errors import ConfigurationError
 from posrefine.metrics import Detections, Finding, Protocol
 
-__all__ = ["ResultsFile", "results_file", "server_name", "submission_zip"]
+__all__ = ["server_name", "write_results", "write_submission"]
 
 
-@dataclass(frozen=True)
-class ResultsFile:
-    """A COCO results file, and what the checks of the predictions noticed."""
+def write_results(
+    storage: Storage, predictions: str, annotations: str, protocol: Protocol, path: Path
+) -> tuple[Finding, ...]:
+    """Write the predicted persons of all annotated images to `path` as a COCO results file.
 
-    data: bytes
-    findings: tuple[Finding, ...]
+    Numbers are in full precision; the third one of every joint is 1, as COCO's format page asks: no scorer
+    reads it. Images that occur more than once are written once. Memory holds the annotations and one part of
+    the predictions.
 
-
-def results_file(storage: Storage, predictions: str, annotations: str, protocol: Protocol) -> ResultsFile:
-    """The predicted persons of all annotated images as a COCO results file, in full precision.
-
-    The third number of every joint is 1, as COCO's format page asks: no scorer reads it. Images that occur
-    more than once are written once. Memory grows with the file, about 0.6 kB a person.
+    Returns:
+        What the checks of the predictions noticed.
 
     Raises:
         ConfigurationError: files that are not what they should be, or are of different skeletons.
@@ -39,26 +36,27 @@ def results_file(storage: Storage, predictions: str, annotations: str, protocol:
     """
     listed = read_annotations(storage, annotations, protocol)
     opened = open_predictions(storage, predictions, listed, protocol)
-    sink = io.BytesIO(b"[")
-    sink.seek(1)
-    findings, failed, written = list(opened.findings), [], np.zeros(0, np.int64)
-    for part in opened.parts:
-        for images in part.read(storage, listed, protocol):
-            new = np.setdiff1d(images.image_ids, written)
-            written = np.union1d(written, new)
-            _append(sink, images.detections.select(np.isin(images.detections.image_ids, new)), listed)
-            findings += images.findings
-            failed += images.image_ids[images.failed].tolist()
-    sink.write(b"\n]\n")
+    image_ids = listed.truth.image_ids
+    written = np.zeros(len(image_ids), bool)
+    findings, failed = list(opened.findings), []
+    with path.open("w", encoding="utf-8") as file:
+        file.write("[")
+        separator = "\n"
+        for part in opened.parts:
+            for images in part.read(storage, listed, protocol):
+                place = np.searchsorted(image_ids, images.image_ids)
+                new = images.image_ids[~written[place]]
+                written[place] = True
+                own = images.detections.select(np.isin(images.detections.image_ids, new))
+                for entry in _entries(own, listed.category_id):
+                    file.write(separator + json.dumps(entry, separators=(",", ":")))
+                    separator = ",\n"
+                findings += images.findings
+                failed += images.image_ids[images.failed].tolist()
+        file.write("\n]\n")
     findings += Finding.of("images_failed", failed)
-    findings += Finding.of("images_missing", np.setdiff1d(listed.truth.image_ids, written))
-    return ResultsFile(sink.getvalue(), tuple(Finding.merge(findings)))
-
-
-def _append(sink: io.BytesIO, detections: Detections, annotations: Annotations) -> None:
-    for entry in _entries(detections, annotations.category_id):
-        separator = b",\n" if sink.tell() > 1 else b"\n"
-        sink.write(separator + json.dumps(entry, separators=(",", ":")).encode())
+    findings += Finding.of("images_missing", image_ids[~written])
+    return tuple(Finding.merge(findings))
 
 
 def _entries(detections: Detections, category_id: int) -> list[dict[str, object]]:
@@ -85,9 +83,7 @@ def server_name(name: str) -> str:
     return f"person_keypoints_test-dev2017_{name}_results"
 
 
-def submission_zip(name: str, results: bytes) -> bytes:
-    """A zip that holds the results under the server's name for them."""
-    sink = io.BytesIO()
-    with zipfile.ZipFile(sink, "w", zipfile.ZIP_DEFLATED) as archive:
-        archive.writestr(f"{server_name(name)}.json", results)
-    return sink.getvalue()
+def write_submission(name: str, results: Path, path: Path) -> None:
+    """Write a zip to `path` that holds the results under the server's name for them."""
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.write(results, f"{server_name(name)}.json")
