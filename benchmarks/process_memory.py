@@ -21,7 +21,8 @@ class Usage:
 
     Attributes:
         seconds: by the clock, imports and the start of Ray included.
-        cpu_seconds: of the command and those children that it waited for; not of Ray's workers.
+        cpu_seconds: of the command and its descendants, Ray's workers among them; what a descendant did after
+            it was last looked at, half a second at most, is missing.
         peak_bytes: largest sum of the proportional set sizes of the command and its descendants: all that they
             have in memory, with pages that several share (libraries, Ray's object store) counted once.
         printed: standard output.
@@ -50,39 +51,48 @@ def measured(command: Sequence[str], folder: Path, title: str) -> Usage:
     printed = process.stdout.read()
     _, status, usage = os.wait4(process.pid, 0)
     process.returncode = os.waitstatus_to_exitcode(status)
-    peak_bytes = watcher.end()
+    watcher.end()
     if process.returncode != 0:
         raise RuntimeError(f"{title}: {' '.join(command)} ended with {process.returncode}")
-    cpu_seconds = usage.ru_utime + usage.ru_stime
-    return Usage(time.perf_counter() - started, cpu_seconds, peak_bytes, printed)
+    cpu_seconds = max(usage.ru_utime + usage.ru_stime, watcher.cpu_seconds)
+    return Usage(time.perf_counter() - started, cpu_seconds, watcher.peak_bytes, printed)
 
 
 class _Watcher(threading.Thread):
-    """Samples the memory of a process and its descendants, and says now and then how it stands."""
+    """Samples the memory and CPU time of a process and its descendants, and says now and then how it stands."""
 
     def __init__(self, pid: int, title: str) -> None:
         super().__init__(name="memory-watcher")
-        self._pid, self._title, self._peak_bytes, self._done = pid, title, 0, threading.Event()
+        self._pid, self._title, self._done = pid, title, threading.Event()
+        self._cpu_seconds: dict[int, float] = {}
+        self.peak_bytes = 0
+
+    @property
+    def cpu_seconds(self) -> float:
+        """Of all processes that were ever seen."""
+        return sum(self._cpu_seconds.values())
 
     def run(self) -> None:
         started = said = time.monotonic()
         while not self._done.wait(SAMPLE_EVERY_S):
-            now_bytes = sum(proportional_bytes(pid) for pid in family(self._pid))
-            self._peak_bytes = max(self._peak_bytes, now_bytes)
+            pids = family(self._pid)
+            now_bytes = sum(proportional_bytes(pid) for pid in pids)
+            self.peak_bytes = max(self.peak_bytes, now_bytes)
+            for pid in pids:
+                self._cpu_seconds[pid] = max(self._cpu_seconds.get(pid, 0.0), cpu_seconds(pid))
             if time.monotonic() - said >= PROGRESS_EVERY_S:
                 said = time.monotonic()
                 print(
                     f"{self._title}: {said - started:.0f} s, {now_bytes / 1e9:.2f} GB now, "
-                    f"{self._peak_bytes / 1e9:.2f} GB at most",
+                    f"{self.peak_bytes / 1e9:.2f} GB at most",
                     file=sys.stderr,
                     flush=True,
                 )
 
-    def end(self) -> int:
-        """Stop watching; the peak, bytes."""
+    def end(self) -> None:
+        """Stop watching."""
         self._done.set()
         self.join()
-        return self._peak_bytes
 
 
 def family(pid: int) -> list[int]:
@@ -104,3 +114,13 @@ def proportional_bytes(pid: int) -> int:
     except OSError:
         pass
     return 0
+
+
+def cpu_seconds(pid: int) -> float:
+    """User and system time of the process itself; 0 where it has ended."""
+    try:
+        # The name, in parentheses, may hold blanks; user and system time are fields 14 and 15.
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return 0.0
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")

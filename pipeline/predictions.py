@@ -15,6 +15,7 @@ from pipeline.commit import decode_table
 from pipeline.ground_truth import Annotations
 from pipeline.json_stream import iter_records
 from pipeline.layout import OutputTree
+from pipeline.ordered_map import map_in_order
 from pipeline.predicted_images import IMAGE_COLUMNS, PERSON_COLUMNS, PredictedImages, predicted_images
 from pipeline.storage import Storage
 from pipeline.uris import normalise_uri
@@ -25,6 +26,8 @@ from posrefine.metrics.detections import drop_unknown_images
 __all__ = ["PartOfResults", "PartOfRun", "PartOfTables", "PredictionPart", "Predictions", "open_predictions"]
 
 _UNITS_PER_PART = 16
+_FETCHES_AT_ONCE = 8
+"""Unit files are small: a store's answer takes longer than their bytes."""
 _IMAGES_PER_PART = 2_048
 
 
@@ -37,10 +40,8 @@ class PartOfRun:
     def read(self, storage: Storage, annotations: Annotations, protocol: Protocol) -> list[PredictedImages]:
         """Their rows, file by file."""
         return [
-            _from_units(
-                decode_table(storage.read_bytes(uri), [*IMAGE_COLUMNS, "persons"]), annotations, protocol
-            )
-            for uri in self.uris
+            _from_units(decode_table(data, [*IMAGE_COLUMNS, "persons"]), annotations, protocol)
+            for data in map_in_order(storage.read_bytes, self.uris, _FETCHES_AT_ONCE)
         ]
 
 
