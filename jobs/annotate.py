@@ -154,13 +154,23 @@ def _finalize(given: argparse.Namespace) -> int:
 
 def _add_retry_failed(commands: _Commands) -> None:
     text = "Try the failed images of a finished run once more, in this process, and update its tables."
-    added = _add(commands, "retry-failed", _retry_failed, "--output URI [--device cpu|cuda]", text)
+    usage = "--output URI [--device cpu|cuda] [limits]"
+    added = _add(commands, "retry-failed", _retry_failed, usage, text)
     _add_output(added)
     _add_device(added)
+    limits = added.add_argument_group("Limits, where they shall be others than the run's")
+    limits.add_argument("--max-pixels", type=int, metavar="N", help="of an image")
+    limits.add_argument("--max-image-bytes", type=int, metavar="N", help="of an image's file")
 
 
 def _retry_failed(given: argparse.Namespace) -> int:
-    outcome = retry_failed(given.output, given.device, Storage())
+    outcome = retry_failed(
+        given.output,
+        given.device,
+        Storage(),
+        max_pixels=given.max_pixels,
+        max_image_bytes=given.max_image_bytes,
+    )
     _report(outcome)
     return outcome.exit_code
 

@@ -53,5 +53,5 @@ def open_parquet(
     """Open a stored Parquet file; `ShardError` for one whose footer cannot be read."""
     try:
         return pq.ParquetFile(ObjectFile(storage, uri, size_bytes, etag), metadata=metadata, pre_buffer=False)
-    except pa.ArrowException as error:
+    except (pa.ArrowException, OSError) as error:
         raise ShardError(f"{uri}: is no readable Parquet file: {error}; upload or write it again") from error

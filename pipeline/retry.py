@@ -23,6 +23,7 @@ from pipeline.load import load_unit
 from pipeline.lock import RunLock
 from pipeline.network import load_network
 from pipeline.outcome import Outcome
+from pipeline.readers import ReadOptions
 from pipeline.record import Fingerprint, require_record
 from pipeline.run import open_manifest, read_image_ids
 from pipeline.schema import unit_table
@@ -34,7 +35,14 @@ from posrefine.errors import ImageStatus, ObjectMissing
 __all__ = ["retry_failed"]
 
 
-def retry_failed(output: str, device: str, storage: Storage) -> Outcome:
+def retry_failed(
+    output: str,
+    device: str,
+    storage: Storage,
+    *,
+    max_pixels: int | None = None,
+    max_image_bytes: int | None = None,
+) -> Outcome:
     """Try the failed images of a finished run once more, and bring its tables up to date.
 
     An image that is an object of its own is taken as it is now, also where it was replaced since the manifest
@@ -44,6 +52,8 @@ def retry_failed(output: str, device: str, storage: Storage) -> Outcome:
         output: of the run.
         device: `cpu` or `cuda`.
         storage: of input and output.
+        max_pixels: limit on the images tried again; None: the run's own.
+        max_image_bytes: likewise.
 
     Raises:
         ConfigurationError: no run has begun there, or its units are not all finished.
@@ -59,7 +69,10 @@ def retry_failed(output: str, device: str, storage: Storage) -> Outcome:
     with RunLock(storage, tree.lock, settings.lock_expiry_s):
         manifest = open_manifest(storage, tree, record)
         finalize(storage, tree, record, manifest)
-        again = _Again(storage, settings, UnitAnnotator(network, settings, device, image_ids))
+        given = {"max_pixels": max_pixels, "max_image_bytes": max_image_bytes}
+        limits = {name: limit for name, limit in given.items() if limit is not None}
+        annotate = UnitAnnotator(network, settings, device, image_ids)
+        again = _Again(storage, read_options(settings.model_copy(update=limits)), annotate)
         failed = [found.unit_id for found in iter_unit_statuses(storage, tree) if found.failed]
         for unit_id in failed:
             uri = tree.unit(unit_id)
@@ -81,7 +94,7 @@ class _Again:
     """Makes a unit's rows anew where they failed."""
 
     storage: Storage
-    settings: RunSettings
+    reading: ReadOptions
     annotate: UnitAnnotator
 
     def rows(self, unit: Unit, old: pa.Table) -> pa.Table:
@@ -97,7 +110,7 @@ class _Again:
         if unit.kind is UnitKind.OBJECTS:
             failed = [self._as_it_is_now(entry) for entry in unit.objects if entry.uri not in known]
             unit = replace(unit, objects=tuple(failed))
-        return load_unit(unit, self.storage, read_options(self.settings))
+        return load_unit(unit, self.storage, self.reading)
 
     def _as_it_is_now(self, entry: ObjectRef) -> ObjectRef:
         try:

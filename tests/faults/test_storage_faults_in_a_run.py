@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 import time
 from collections.abc import Iterator, Mapping
@@ -11,13 +12,15 @@ from support.annotation import (
     annotate,
     require_same_tables,
     some_images,
+    start_driver,
     table,
 )
 from support.faultproxy import FaultProxy
 from support.ray_cluster import started_cluster
 from support.s3 import Bucket, S3Server
 
-from pipeline.storage import forget_clients
+from pipeline.commit import decode_table
+from pipeline.storage import Storage, forget_clients
 
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore::DeprecationWarning:ray")]
 
@@ -88,7 +91,8 @@ def test_a_run_recovers_from_every_kind_of_fault_and_gives_the_same_tables(
     before = len(proxy.struck())
     for kind in ("503", "reset", "reset_body", "short_body", "flip"):
         proxy.add(kind, method="GET", path=r"/images/.*\.png", times=2, after_bytes=60)
-    proxy.add("hang", method="GET", path=r"/images/.*\.png", seconds=1.0)
+    for kind in ("hang", "slow"):
+        proxy.add(kind, method="GET", path=r"/images/.*\.png", seconds=1.0)
     proxy.add("503", path="list-type", times=2)
     for kind in ("503", "reset", "409", "lost_reply"):
         proxy.add(kind, method="PUT", path="/units/", times=1)
@@ -97,7 +101,7 @@ def test_a_run_recovers_from_every_kind_of_fault_and_gives_the_same_tables(
 
     assert annotate(f"{bucket.uri}/images", output) == 0
 
-    assert len(proxy.struck()) - before == 5 * 2 + 1 + 2 + 4 + 6
+    assert len(proxy.struck()) - before == 5 * 2 + 2 + 2 + 4 + 6
     require_same_tables(output, undisturbed)
     assert not [key for key in keys_of(bucket) if "_probe" in key or key.endswith("lock.json")]
 
@@ -117,4 +121,44 @@ def test_an_outage_in_mid_run_is_sat_out(proxy: FaultProxy, bucket: Bucket, undi
     code = annotate(f"{bucket.uri}/images", output)
     outage.join()
     assert code == 0
+    require_same_tables(output, undisturbed)
+
+
+def test_a_store_that_refuses_in_mid_run_stops_it_at_once_and_with_access_given_back_it_resumes(
+    cluster: str, proxy: FaultProxy, bucket: Bucket, undisturbed: str
+):
+    output = f"{bucket.uri}/refused"
+
+    def refuse() -> None:
+        while not [key for key in keys_of(bucket) if key.startswith("refused/units/")]:
+            time.sleep(0.01)
+        proxy.add("403", path="/images/|/units/", times=100_000)
+        refused_at.append(time.monotonic())
+
+    refused_at: list[float] = []
+    refusal = threading.Thread(target=refuse)
+    refusal.start()
+    # Before that it must not be over: each image comes late.
+    proxy.add("slow", method="GET", path=r"/images/.*\.", times=100, seconds=1.0)
+    with start_driver(f"{bucket.uri}/images", output, cluster) as driver:
+        said, _ = driver.communicate(timeout=240)
+    refusal.join()
+
+    assert driver.returncode == 1, said
+    # A fault of the network would have been tried for two minutes.
+    assert time.monotonic() - refused_at[0] < 100
+    assert "StorageError (exit code 1)" in said
+    assert "check the credentials" in said
+    outcome = json.loads(bucket.read("refused/outcome.json"))
+    assert (outcome["exit_code"], outcome["complete"]) == (1, False)
+    proxy.heal()
+    statuses = [
+        status
+        for found in Storage().list(f"{output}/units")
+        for status in decode_table(Storage().read_bytes(found.uri))["status"].to_pylist()
+    ]
+    assert 0 < len(statuses) < len(IMAGES)
+    assert set(statuses) <= {"ok", "unsupported"}
+
+    assert annotate(f"{bucket.uri}/images", output) == 0
     require_same_tables(output, undisturbed)

@@ -176,6 +176,22 @@ def test_failed_images_are_tried_again_once_they_were_repaired_and_the_tables_fo
     assert table(output, "images")["status"].to_pylist() == ["ok"] * 5
 
 
+def test_images_over_the_limits_are_tried_again_with_other_limits(
+    cluster: str, photos: dict[str, bytes], settings: list[str], tmp_path: Path
+):
+    files = dict(list(photos.items())[:2]) | {"text.jpg": b"words"}
+    given, output = write_photos(tmp_path / "photos", files), str(tmp_path / "out")
+    assert annotate(given, output, [*settings, "--max-pixels", "1000", "--max-image-bytes", "2000"]) == 3
+    assert table(output, "images")["status"].to_pylist() == ["too_large", "too_large", "unsupported"]
+
+    assert main(["retry-failed", "--output", output, "--max-pixels", "100000000"]) == 3
+    assert table(output, "images")["status"].to_pylist() == ["too_large", "too_large", "unsupported"]
+    limits = ["--max-pixels", "100000000", "--max-image-bytes", "100000000"]
+    assert main(["retry-failed", "--output", output, *limits]) == 3
+    assert table(output, "images")["status"].to_pylist() == ["ok", "ok", "unsupported"]
+    assert set(table(output, "persons")["image_key"].to_pylist()) == set(files) - {"text.jpg"}
+
+
 def test_running_a_finished_run_again_changes_nothing_and_other_settings_are_refused(
     cluster: str,
     photos: dict[str, bytes],

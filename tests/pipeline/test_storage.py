@@ -1,11 +1,14 @@
 from __future__ import annotations
 
+import os
 import pickle
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
+from support.faultproxy import FaultProxy
 
 from pipeline.storage import Storage, StorageOptions, forget_clients
 from pipeline.uris import join_uri
@@ -149,6 +152,22 @@ def test_creating_by_looking_first_also_refuses_what_is_there(root):
 def test_the_probe_finds_create_only_puts_and_leaves_nothing_behind(root, storage):
     assert storage.probe_create_only(join_uri(root, "out")) is storage
     assert list(storage.list(root)) == []
+
+
+def test_the_probe_finds_that_a_store_ignores_the_condition_and_warns_of_it(s3_bucket, monkeypatch, caplog):
+    endpoint = urlsplit(os.environ["AWS_ENDPOINT_URL"])
+    with FaultProxy(endpoint.hostname, endpoint.port, unheard=frozenset({"if-none-match"})) as proxy:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", proxy.url)
+        forget_clients()
+        probed = Storage().probe_create_only(f"{s3_bucket.uri}/out")
+        assert not probed.options.create_only_puts
+        assert "this store ignores create-only puts" in caplog.text
+        assert s3_bucket.keys() == []
+        probed.create(f"{s3_bucket.uri}/out/one", b"first")
+        with pytest.raises(ObjectExists):
+            probed.create(f"{s3_bucket.uri}/out/one", b"second")
+        assert s3_bucket.read("out/one") == b"first"
+        forget_clients()
 
 
 def test_listing_is_in_byte_order_of_whole_keys_at_any_depth(root, storage):

@@ -6,6 +6,7 @@
 Requests and answers pass unchanged, the Host header too, so signed requests still verify. The faults:
 
     503, 403, 409   the answer of a store that is busy, refuses, or sees two writers; the server hears nothing
+    slow            nothing is wrong but that it all takes `seconds` longer
     reset           the connection breaks before the server hears of the request
     hang            silence for `seconds`, then the connection breaks
     reset_body      the connection breaks after `after_bytes` of the answer's body
@@ -29,7 +30,7 @@ from typing import Literal
 
 __all__ = ["FaultProxy", "Kind", "Request"]
 
-Kind = Literal["503", "403", "409", "reset", "hang", "reset_body", "short_body", "flip", "lost_reply"]
+Kind = Literal["503", "403", "409", "slow", "reset", "hang", "reset_body", "short_body", "flip", "lost_reply"]
 
 _ANSWERS = {"503": "SlowDown", "403": "AccessDenied", "409": "ConditionalRequestConflict"}
 _NOT_PASSED_ON = {"connection", "transfer-encoding", "keep-alive"}
@@ -68,6 +69,8 @@ class FaultProxy:
 
     upstream_host: str
     upstream_port: int
+    unheard: frozenset[str] = frozenset()
+    """Headers of requests, in lower case, that the server does not understand."""
     requests: list[Request] = field(default_factory=list)
     _faults: list[Fault] = field(default_factory=list)
     _lock: threading.Lock = field(default_factory=threading.Lock)
@@ -165,6 +168,8 @@ class _Handler(BaseHTTPRequestHandler):
             time.sleep(fault.seconds)
             self._break()
         else:
+            if fault and kind == "slow":
+                time.sleep(fault.seconds)
             status, headers, content = self._ask_upstream(body)
             if kind == "lost_reply":
                 self._break()
@@ -178,7 +183,7 @@ class _Handler(BaseHTTPRequestHandler):
         try:
             upstream.putrequest(self.command, self.path, skip_host=True, skip_accept_encoding=True)
             for name, value in self.headers.items():
-                if name.lower() not in ("expect", "connection"):
+                if name.lower() not in {"expect", "connection", *self.owner.unheard}:
                     upstream.putheader(name, value)
             upstream.endheaders(body)
             reply = upstream.getresponse()

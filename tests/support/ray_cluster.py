@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import os
 import signal
+import tempfile
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 import ray
+from ray.cluster_utils import Cluster
 
-__all__ = ["kill_workers", "started_cluster", "worker_pids"]
+__all__ = ["TwoMachines", "kill_workers", "started_cluster", "started_machines", "worker_pids"]
 
 
 @contextmanager
@@ -35,6 +38,48 @@ def started_cluster(
         yield context.address_info["gcs_address"]
     finally:
         ray.shutdown()
+
+
+@dataclass(frozen=True)
+class TwoMachines:
+    """Two raylets on loopback, of which the driver is on the first.
+
+    Attributes:
+        second: process id of the second one's raylet.
+    """
+
+    second: int
+
+    def has_second(self, title: str) -> bool:
+        """Whether a worker of the second machine holds `title` in its own."""
+        return any(title in _title(pid) for pid in _descendants(self.second))
+
+    def kill_second(self) -> list[str]:
+        """Kill the second raylet and its workers, as when a machine loses its power; the workers' titles."""
+        workers = {pid: title for pid in _descendants(self.second) if (title := _title(pid))}
+        for pid in (self.second, *workers):
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        return list(workers.values())
+
+
+@contextmanager
+def started_machines() -> Iterator[TwoMachines]:
+    """A cluster of two raylets with two CPUs each, to which this process is connected."""
+    with pytest.MonkeyPatch.context() as patch, ExitStack() as stack:
+        patch.delenv("RAY_ADDRESS", raising=False)
+        # A folder of its own: there Ray notes the address that others who ask for any cluster would join.
+        folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="ray", ignore_cleanup_errors=True))
+        machine = {"num_cpus": 2, "include_dashboard": False}
+        cluster = Cluster(initialize_head=True, head_node_args=machine | {"temp_dir": folder})
+        second = cluster.add_node(**machine)
+        try:
+            ray.init(cluster.address, log_to_driver=False)
+            (raylet,) = second.all_processes["raylet"]
+            yield TwoMachines(raylet.process.pid)
+        finally:
+            ray.shutdown()
+            cluster.shutdown()
 
 
 def worker_pids(title: str) -> list[int]:
