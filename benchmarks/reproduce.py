@@ -128,7 +128,9 @@ def first_images(images: Path, annotations: Path, count: int, folder: Path) -> t
     persons = [person for person in whole.get("annotations", ()) if person["image_id"] in ids]
     (folder / "images").mkdir(parents=True, exist_ok=True)
     for image in chosen:
-        shutil.copyfile(images / image["file_name"], folder / "images" / image["file_name"])
+        target = folder / "images" / image["file_name"]
+        if not target.exists():  # a file that is newer than its run counts as changed
+            shutil.copyfile(images / image["file_name"], target)
     part = {**whole, "images": chosen, "annotations": persons}
     (folder / "annotations.json").write_text(json.dumps(part))
     return str(folder / "images"), str(folder / "annotations.json")

@@ -58,6 +58,19 @@ def test_swapped_width_and_height_are_noticed() -> None:
     assert "swapped_sizes" in counts(ground_truth(annotations)[1])
 
 
+def test_swapped_sizes_of_crowdpose_files_are_counted_and_change_no_number() -> None:
+    annotations = annotated_people(50, skeleton="crowdpose")
+    swapped = copy.deepcopy(annotations)
+    for image in swapped["images"]:
+        image["width"], image["height"] = image["height"], image["width"]
+    results = results_of(annotations)
+
+    found = counts(ground_truth(swapped, "crowdpose")[1])
+
+    assert 0 < found["swapped_sizes"] <= 50
+    assert our_numbers(swapped, results, "crowdpose") == our_numbers(annotations, results, "crowdpose")
+
+
 def test_crowdpose_splits_that_say_nothing_are_noticed() -> None:
     annotations = annotated_people(9, skeleton="crowdpose")
     for index, image in enumerate(annotations["images"]):
