@@ -62,7 +62,7 @@ def test_swapped_sizes_of_crowdpose_files_are_counted_and_change_no_number() -> 
     annotations = annotated_people(50, skeleton="crowdpose")
     swapped = copy.deepcopy(annotations)
     for image in swapped["images"]:
-        image["width"], image["height"] = image["height"], image["width"]
+        image["width"], image["height"] = 240, 640
     results = results_of(annotations)
 
     found = counts(ground_truth(swapped, "crowdpose")[1])
