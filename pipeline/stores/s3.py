@@ -8,6 +8,7 @@ put per object whatever its size, and the HTTP status of a refusal.
 from __future__ import annotations
 
 import itertools
+import logging
 import random
 import time
 from collections.abc import Awaitable, Callable, Iterator
@@ -30,6 +31,10 @@ Client: TypeAlias = Any
 Request = Callable[[Client], Awaitable[Result]]
 
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.2, 10.0
+
+# Their debug records print whole requests, session tokens included.
+for _name in ("botocore", "aiobotocore"):
+    logging.getLogger(_name).setLevel(logging.INFO)
 
 
 class S3Store:
