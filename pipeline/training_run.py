@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+from concurrent.futures import Future
 from pathlib import Path
 
 import pyarrow.fs as pa_fs
@@ -12,6 +14,7 @@ from ray.train import (
     Checkpoint,
     CheckpointConfig,
     FailureConfig,
+    Result,
     RunConfig,
     ScalingConfig,
     TrainingFailedError,
@@ -124,12 +127,26 @@ def _fit(job: TrainingJob) -> Checkpoint:
         ),
     )
     try:
-        result = trainer.fit()
+        result = _fit_beside(trainer)
     except TrainingFailedError as error:
         raise _own_error(error) from error
     if result.checkpoint is None:
         raise TrainingError(f"{settings.output}: training ended without a checkpoint; run again")
     return result.checkpoint
+
+
+def _fit_beside(trainer: TorchTrainer) -> Result:
+    """`trainer.fit()` in a thread of its own: on the main one Ray Train has Ctrl-C end it unheard."""
+    result: Future[Result] = Future()
+
+    def fit() -> None:
+        try:
+            result.set_result(trainer.fit())
+        except BaseException as error:  # noqa: BLE001 - handed to the main thread, whatever it is
+            result.set_exception(error)
+
+    threading.Thread(target=fit, name="ray-train", daemon=True).start()
+    return result.result()
 
 
 def _require_room(workers: int, cpus_per_worker: float) -> None:

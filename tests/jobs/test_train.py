@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -68,6 +69,23 @@ def newest_checkpoint(output: Path) -> Path:
     return max(output.glob("ray_train/checkpoint_*/checkpoint.pt"), key=lambda path: path.stat().st_mtime)
 
 
+def begun_training(settings: list[str], output: Path, cluster: str) -> subprocess.Popen[str]:
+    """A training in a process of its own that has made its first checkpoint."""
+    process = subprocess.Popen(
+        [sys.executable, REPOSITORY / "jobs/train.py", *settings, "--output", output],
+        env=os.environ | {"RAY_ADDRESS": cluster},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    deadline_s = time.monotonic() + 300
+    while not list(output.glob("ray_train/checkpoint_*/checkpoint.pt")):
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < deadline_s
+        time.sleep(0.02)
+    return process
+
+
 def test_training_leaves_the_averaged_weights_a_card_and_a_log(trained: Path):
     model = build_model("posrefine_tiny")
     info = load_weights(model, trained / "model.safetensors")
@@ -104,23 +122,26 @@ def test_a_killed_training_goes_on_and_ends_with_the_weights_of_one_that_was_not
     settings = [*SMALL, "--epochs", "4", *from_shards]
     assert main([*settings, "--output", str(tmp_path / "whole")]) == 0
     output = tmp_path / "killed"
-    process = subprocess.Popen(
-        [sys.executable, REPOSITORY / "jobs/train.py", *settings, "--output", output],
-        env=os.environ | {"RAY_ADDRESS": cluster},
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    deadline_s = time.monotonic() + 300
-    while not list(output.glob("ray_train/checkpoint_*/checkpoint.pt")):
-        assert process.poll() is None
-        assert time.monotonic() < deadline_s
-        time.sleep(0.02)
+    process = begun_training(settings, output, cluster)
     process.kill()
     process.wait()
     assert not (output / "model.safetensors").exists()
     assert main([*settings, "--output", str(output)]) == 0
     assert [row["step"] for row in rows(output / "log/steps.csv")] == [str(step) for step in range(8)]
     assert (output / "model.safetensors").read_bytes() == (tmp_path / "whole/model.safetensors").read_bytes()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_training_ends_with_code_75_and_says_how_to_go_on(
+    cluster: str, from_shards: list[str], tmp_path: Path, number: signal.Signals
+):
+    process = begun_training([*SMALL, "--epochs", "2000", *from_shards], tmp_path, cluster)
+    process.send_signal(number)
+    _, said = process.communicate(timeout=120)
+    assert (process.returncode, said) == (
+        75, "interrupted (exit code 75): run again to go on from the last checkpoint\n",
+    )  # fmt: skip
 
 
 @pytest.mark.slow
