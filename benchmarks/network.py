@@ -14,7 +14,11 @@ from posrefine.build import VARIANTS, build_model
 from posrefine.inference.fast.prepare import PreparedNetwork
 
 CASES = {
-    "cpu": [("dekr_w32", 512, 1), ("posrefine_w32", 512, 1), ("posrefine_tiny", 256, 2)],
+    "cpu": [
+        ("dekr_w32", 512, 1),
+        ("posrefine_w32", 512, 1),
+        *(("posrefine_tiny", 256, batch) for batch in (1, 4, 16)),
+    ],
     "cuda": [("dekr_w32", 512, 32), ("dekr_w48", 640, 16), ("posrefine_w32", 512, 32)],
 }
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}

@@ -27,6 +27,13 @@ def with_tables(page: str) -> str:
 def tables() -> str:
     parts = [network_table(load(path)) for path in sorted(RESULTS.glob("network_*.json"))]
     parts += [predictor_table(load(path)) for path in sorted(RESULTS.glob("predictor_*.json"))]
+    for name, write in (
+        ("pipeline", pipeline_tables),
+        ("pipeline_memory", memory_table),
+        ("planning", plan_table),
+    ):
+        path = RESULTS / f"{name}.json"
+        parts += [write(load(path))] if path.exists() else []
     return "\n".join(parts)
 
 
@@ -76,11 +83,83 @@ def predictor_table(result: dict[str, Any]) -> str:
     return f"{heading('From photographs to poses', result)}\n\n{markdown(header, rows)}\n"
 
 
+def pipeline_tables(result: dict[str, Any]) -> str:
+    idle = result["idle"]
+    rows = [
+        (
+            f"{case['model']}, {case['input_size']} px, {case['precision']}",
+            f"{case['images']:,}",
+            *(f"{case[key]:.2f}" for key in ("run_images_per_s", "bare_images_per_s")),
+            f"{case['efficiency']:.0%}",
+            spent(case["stage_seconds"]),
+        )
+        for case in result["efficiency"]
+    ]
+    header = (
+        "network",
+        "images",
+        "run, images/s",
+        "bare predictor, images/s",
+        "efficiency",
+        "seconds of all workers",
+    )
+    moved = (
+        ("images/s once units flow", f"{idle['images_per_s']:.0f}"),
+        ("images/s and core, the S3 server's work included", f"{idle['images_per_s_and_core']:.0f}"),
+        ("seconds from the command to the first committed unit", f"{idle['start_to_first_unit_s']:.1f}"),
+        ("seconds in all", f"{idle['seconds_in_all']:.1f}"),
+        ("seconds of all workers", spent(idle["stage_seconds"])),
+    )
+    title = f"{idle['images']:,} JPEGs of 640x480 px, {result['image_bytes'] / 1000:.0f} kB each, no network"
+    return (
+        f"{heading('Runs of the annotate job', result)}\n\n{markdown(header, rows)}\n\n"
+        f"{markdown((title, ''), list(moved))}\n"
+    )
+
+
+def spent(stages: dict[str, float]) -> str:
+    return (
+        f"load {stages['load']:.1f}, infer {stages['infer']:.1f} (predictor {stages['predictor']:.1f}), "
+        f"commit {stages['commit']:.1f}"
+    )
+
+
+def memory_table(result: dict[str, Any]) -> str:
+    rows = [
+        (
+            f"{row['images']:,}",
+            f"{row['seconds']:.0f}",
+            f"{row['peak_bytes'] / 1e9:.2f}",
+            f"{row['images_per_s']:.0f}",
+        )
+        for row in result["rows"]
+    ]
+    header = ("images", "seconds", "peak memory of driver, Ray and workers, GB", "images/s")
+    return f"{heading('A run without a network, on tiny images', result)}\n\n{markdown(header, rows)}\n"
+
+
+def plan_table(result: dict[str, Any]) -> str:
+    rows = [
+        (
+            f"{row['keys']:,}",
+            f"{row['units']:,}",
+            f"{row['seconds']:.0f}",
+            f"{row['peak_bytes'] / 1e9:.2f}",
+            f"{row['manifest_bytes'] / 1e6:.0f}",
+        )
+        for row in result["rows"]
+    ]
+    header = ("keys", "units", "seconds", "peak memory, GB", "manifest, MB")
+    return f"{heading('Planning', result)}\n\n{markdown(header, rows)}\n"
+
+
 def heading(title: str, result: dict[str, Any]) -> str:
     machine = result["machine"]
-    where = machine["gpu"] or f"{result['threads']} of {machine['cores']} cores {machine['cpu']}"
+    cores = f"{result['threads']} of {machine['cores']}" if "threads" in result else f"{machine['cores']}"
+    where = machine["gpu"] or f"{cores} cores {machine['cpu']}"
+    packages = ", ".join(f"{name} {machine[name]}" for name in ("torch", "ray", "pyarrow") if name in machine)
     return (
-        f"**{title}**: {where}, torch {machine['torch']}, {machine['date']}, load average "
+        f"**{title}**: {where}, {packages}, {machine['date']}, load average "
         f"{machine['load_average_1min']} when it began."
     )
 

@@ -137,7 +137,7 @@ def write_manifest(
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "manifest.parquet")
         _write(path, plan_units(input_uri, storage, options, skipped), skipped)
-        storage.put(uri, path.read_bytes())
+        storage.put_file(uri, path)
     return Manifest.open(uri, storage)
 
 

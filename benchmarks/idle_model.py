@@ -1,0 +1,60 @@
+"""The annotate job with a network that does nothing: `python benchmarks/idle_model.py --input ... --output ...`.
+
+Everything but the network is the real thing, so what this reaches is what the pipeline itself can move.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from pipeline.command_line import add_settings, settings_given
+from pipeline.config import RunSettings, load_settings
+from pipeline.network import Network, load_network
+from pipeline.run import run
+from pipeline.storage import Storage
+from posrefine.inference.poses import Poses
+
+NOBODY = Poses(*(np.zeros(shape, np.float32) for shape in ((0, 17, 2), (0, 17), (0,), (0, 17))))
+
+
+class IdlePredictor:
+    """Finds nobody, at once."""
+
+    def plan(self, _shape: tuple[int, int]) -> None:
+        """Takes every size."""
+
+    def __call__(self, images: Sequence[NDArray[np.uint8]]) -> list[Poses]:
+        return [NOBODY] * len(images)
+
+
+class IdleNetwork(Network):
+    """A network whose predictor does nothing."""
+
+    def predictor(self, settings: RunSettings, device: str) -> Any:
+        return IdlePredictor()
+
+
+def idle_network(settings: RunSettings, storage: Storage) -> Network:
+    return IdleNetwork(**vars(load_network(settings, storage)))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    add_settings(parser)
+    given = settings_given(parser.parse_args())
+    network = {"model": "posrefine_tiny", "weights": "untrained"}
+    outcome = run(load_settings(network | given), load=idle_network)
+    print("\n".join(outcome.lines()))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,213 @@
+"""What the annotate job makes of a device: its speed over the bare predictor's, and its speed without a network.
+
+- `idle`: a network that does nothing; JPEGs of COCO's size in tars of a real S3 server on loopback, whose own
+  work takes its share of the cores as well.
+- `start`: seconds from the command to the first committed unit, on a machine without Ray.
+- `efficiency`: images/s of a run once units flow, over the bare predictor's on the same images with as many threads
+  as the run's actor has, measured in a process of its own right after.
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import json
+import os
+import subprocess
+import sys
+import tarfile
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from machine import machine, store
+from PIL import Image
+
+from posrefine.synthetic import SceneSpec, render_scene
+
+ROOT = Path(__file__).parents[1]
+COCO_SIZE = SceneSpec(width_px=640, height_px=480, people=(1, 6))
+"""COCO's usual photograph; quality 98 brings rendered scenes near its 160 kB."""
+DIFFERENT_IMAGES = 32
+IMAGES_OF_A_TAR = 500
+NETWORKS = (("posrefine_tiny", 256, 256), ("dekr_w32", 512, 64))
+"""Name, input size and number of images."""
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--idle-images", type=int, default=6000)
+    parser.add_argument("--networks", default=",".join(name for name, _, _ in NETWORKS))
+    arguments = parser.parse_args()
+    photographs = [encoded(seed) for seed in range(DIFFERENT_IMAGES)]
+    with tempfile.TemporaryDirectory(prefix="posrefine-benchmark-") as name:
+        folder = Path(name)
+        result: dict[str, Any] = {
+            "machine": machine(("ray", "torch", "pyarrow", "s3fs")),
+            "image_bytes": round(sum(map(len, photographs)) / len(photographs)),
+            "idle": idle(folder, photographs, arguments.idle_images),
+        }
+        result["efficiency"] = [
+            efficiency(folder, photographs, *case)
+            for case in NETWORKS
+            if case[0] in arguments.networks.split(",")
+        ]
+    store("pipeline", result)
+
+
+def encoded(seed: int) -> bytes:
+    file = io.BytesIO()
+    Image.fromarray(render_scene(seed, COCO_SIZE).image).save(file, "JPEG", quality=98)
+    return file.getvalue()
+
+
+def idle(folder: Path, photographs: list[bytes], images: int) -> dict[str, Any]:
+    with s3_server() as environment:
+        for number, start in enumerate(range(0, images, IMAGES_OF_A_TAR)):
+            tar = tar_of(photographs, range(start, min(images, start + IMAGES_OF_A_TAR)))
+            put(environment, f"{number:05d}.tar", tar)
+        command = [sys.executable, "benchmarks/idle_model.py", "--input", "s3://bucket/in", "--output"]
+        output = folder / "idle"
+        started = time.perf_counter()
+        first = first_unit(output, started)
+        subprocess.run([*command, str(output)], check=True, cwd=ROOT, env=environment)
+        seconds = time.perf_counter() - started
+    outcome = json.loads((output / "outcome.json").read_text())
+    flowing_s = outcome["seconds"] - outcome["startup_s"]
+    return {
+        "images": images,
+        "seconds_in_all": round(seconds, 2),
+        "start_to_first_unit_s": round(first[0], 2),
+        "images_per_s": round(images / flowing_s, 1),
+        "images_per_s_and_core": round(images / flowing_s / (os.cpu_count() or 1), 1),
+        "stage_seconds": {stage: round(spent, 2) for stage, spent in outcome["stage_seconds"].items()},
+    }
+
+
+def efficiency(
+    folder: Path, photographs: list[bytes], model: str, input_size: int, images: int
+) -> dict[str, Any]:
+    given, output = folder / f"{model}.tar", folder / model
+    given.write_bytes(tar_of(photographs, range(images)))
+    command = [sys.executable, "jobs/annotate.py", "run", "--input", str(given), "--output", str(output)]
+    settings = ["--model", model, "--weights", "untrained", "--unit-bytes", str(2**21)]
+    subprocess.run([*command, *settings], check=True, cwd=ROOT)
+    outcome = json.loads((output / "outcome.json").read_text())
+    precision = json.loads((output / "run.json").read_text())["fingerprint"]["precision"]
+    threads = max(1, (os.cpu_count() or 1) - 1)
+    bare = bare_images_per_s(given, model, input_size, precision, threads)
+    run = images / (outcome["seconds"] - outcome["startup_s"])
+    return {
+        "model": model,
+        "input_size": input_size,
+        "images": images,
+        "precision": precision,
+        "threads_of_the_actor": threads,
+        "run_images_per_s": round(run, 2),
+        "bare_images_per_s": round(bare, 2),
+        "efficiency": round(run / bare, 3),
+        "efficiency_by_the_run": round(outcome["efficiency"], 3),
+        "stage_seconds": {stage: round(spent, 2) for stage, spent in outcome["stage_seconds"].items()},
+    }
+
+
+def bare_images_per_s(tar: Path, model: str, input_size: int, precision: str, threads: int) -> float:
+    """Images/s of the predictor alone on the images of a tar, decoded beforehand; in a process of its own."""
+    program = f"""
+import io, tarfile, time
+import numpy as np, torch
+from PIL import Image
+from posrefine import Predictor, build_model
+torch.set_num_threads({threads})
+torch.manual_seed(0)
+with tarfile.open({str(tar)!r}) as file:
+    images = [np.asarray(Image.open(io.BytesIO(file.extractfile(member).read()))) for member in file]
+predictor = Predictor(build_model({model!r}), {input_size}, precision={precision!r})
+predictor(images[:32])
+started = time.perf_counter()
+for first in range(0, len(images), 32):
+    predictor(images[first : first + 32])
+print(len(images) / (time.perf_counter() - started))
+"""
+    found = subprocess.run(
+        [sys.executable, "-c", program], check=True, cwd=ROOT, capture_output=True, text=True
+    )
+    return float(found.stdout.split()[-1])
+
+
+def first_unit(output: Path, started: float) -> list[float]:
+    """Filled with the seconds from `started` to the first file of a unit, once it is there."""
+    found: list[float] = []
+
+    def watch() -> None:
+        while not any(output.glob("units/*.parquet")):
+            time.sleep(0.02)
+        found.append(time.perf_counter() - started)
+
+    threading.Thread(target=watch, daemon=True).start()
+    return found
+
+
+def tar_of(photographs: list[bytes], numbers: range) -> bytes:
+    file = io.BytesIO()
+    with tarfile.open(fileobj=file, mode="w") as tar:
+        for number in numbers:
+            member = tarfile.TarInfo(f"{number:08d}.jpg")
+            member.size = len(photographs[number % len(photographs)])
+            tar.addfile(member, io.BytesIO(photographs[number % len(photographs)]))
+    return file.getvalue()
+
+
+@contextmanager
+def s3_server() -> Iterator[dict[str, str]]:
+    """A server with an empty bucket, in a process of its own; the environment with which others reach it."""
+    server = subprocess.Popen(
+        [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", "5911"],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    access = {
+        "AWS_ACCESS_KEY_ID": "key", "AWS_SECRET_ACCESS_KEY": "secret", "AWS_DEFAULT_REGION": "us-east-1",
+        "AWS_ENDPOINT_URL": "http://127.0.0.1:5911",
+    }  # fmt: skip
+    try:
+        for _ in range(100):
+            time.sleep(0.1)
+            try:
+                client(access).create_bucket(Bucket="bucket")
+                break
+            except OSError:
+                continue
+            except Exception as error:
+                if "connect" not in str(error).lower():
+                    raise
+        yield {**os.environ, **access}
+    finally:
+        server.terminate()
+        server.wait()
+
+
+def put(environment: dict[str, str], name: str, data: bytes) -> None:
+    client(environment).put_object(Bucket="bucket", Key=f"in/{name}", Body=data)
+
+
+def client(environment: dict[str, str]) -> Any:
+    import boto3
+
+    return boto3.client(
+        "s3",
+        endpoint_url=environment["AWS_ENDPOINT_URL"],
+        aws_access_key_id=environment["AWS_ACCESS_KEY_ID"],
+        aws_secret_access_key=environment["AWS_SECRET_ACCESS_KEY"],
+        region_name=environment["AWS_DEFAULT_REGION"],
+    )
+
+
+if __name__ == "__main__":
+    main()
