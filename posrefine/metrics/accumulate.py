@@ -34,15 +34,15 @@ class Verdicts:
     Attributes:
         threshold: position of the OKS threshold.
         area: position of the area range.
-        image: [D'] int32, position of each detection's image in the table.
-        right: [R] int32, positions of those that took a person, ascending.
+        image: [D'] int64, position of each detection's image in the table.
+        right: [R] int64, positions of those that took a person, ascending.
         positives: [I] persons to be found in each image.
     """
 
     threshold: int
     area: int
-    image: NDArray[np.int32]
-    right: NDArray[np.int32]
+    image: NDArray[np.int64]
+    right: NDArray[np.int64]
     positives: NDArray[np.int32]
 
 
@@ -53,12 +53,12 @@ def verdicts(table: MatchTable) -> Iterator[Verdicts]:
     sort of the reference does.
     """
     order = np.argsort(-table.scores, kind="stable")
-    image = table.detection_image.astype(np.int32)[order]
+    image = table.detection_image[order]
     for area in range(table.positives.shape[1]):
         matched, ignored = table.matched[order, area], table.ignored[order, area]
         for threshold in range(table.num_thresholds):
             counted = (ignored >> threshold & 1) == 0
-            right = np.flatnonzero(matched[counted] >> threshold & 1).astype(np.int32)
+            right = np.flatnonzero(matched[counted] >> threshold & 1)
             yield Verdicts(threshold, area, image[counted], right, table.positives[:, area])
 
 
@@ -71,7 +71,7 @@ def curves_of(
     judged: Iterator[Verdicts] | list[Verdicts],
     table: MatchTable,
     protocol: Protocol,
-    weights: NDArray[np.float64] | None = None,
+    weights: NDArray[np.int64] | None = None,
 ) -> Curves:
     """Precision and recall from the verdicts of a table.
 
@@ -85,7 +85,7 @@ def curves_of(
     precision = np.full((table.num_thresholds, len(recalls), ranges), -1.0)
     recall = np.full((table.num_thresholds, ranges), -1.0)
     for verdict in judged:
-        counted = np.ones(len(verdict.image)) if weights is None else weights[verdict.image]
+        counted = np.ones(len(verdict.image), np.int64) if weights is None else weights[verdict.image]
         positives = float(verdict.positives.sum() if weights is None else verdict.positives @ weights)
         if positives > 0:
             curve, highest = _precision_and_recall(counted, verdict.right, positives, recalls)
@@ -95,7 +95,7 @@ def curves_of(
 
 
 def _precision_and_recall(
-    counted: NDArray[np.float64], right: NDArray[np.int32], positives: float, recalls: NDArray[np.float64]
+    counted: NDArray[np.int64], right: NDArray[np.int64], positives: float, recalls: NDArray[np.float64]
 ) -> tuple[NDArray[np.float64], float]:
     """[R] interpolated precision at the recall thresholds and the highest recall; weights [D], best first.
 
@@ -106,10 +106,11 @@ def _precision_and_recall(
     if len(found) == 0:
         return curve, 0.0
     recall = found / positives
-    envelope = np.maximum.accumulate((found / (tried + np.spacing(1)))[::-1])[::-1]
     at = np.searchsorted(recall, recalls, side="left")
-    reached = at < len(envelope)
-    curve[reached] = envelope[at[reached]]
+    at = at[at < len(recall)]
+    # The highest precision from each threshold to the next, and from there to the end: recalls ascend.
+    stretches = np.maximum.reduceat(found / (tried + np.spacing(1)), at)
+    curve[: len(at)] = np.maximum.accumulate(stretches[::-1])[::-1]
     return curve, float(recall[-1])
 
 

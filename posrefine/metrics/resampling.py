@@ -84,7 +84,7 @@ def bootstrap_intervals(
     for subset, weights in _subsets(len(table), draws, seed):
         scorer = _Scorer(table.select(subset), crowd_index[subset], protocol)
         drawn = np.array([scorer.numbers(row) for row in weights])
-        deviations.append(_bounds(drawn - scorer.numbers(_even(subset, len(table)))))
+        deviations.append(_bounds(drawn - scorer.numbers(_once_each(subset))))
     numbers = metrics_of(table, crowd_index, protocol).model_dump()
     low, high = np.nan_to_num(_known(numbers) + _mean(deviations), nan=-1.0)
     return {
@@ -117,7 +117,7 @@ def compare(
     deviations, below, above = [], 1.0, 1.0
     for subset, weights in _subsets(len(this), draws, seed):
         pair = [_Scorer(table.select(subset), crowd_index[subset], protocol) for table in (this, other)]
-        even = _even(subset, len(this))
+        even = _once_each(subset)
         drawn = np.array([pair[0].numbers(row) - pair[1].numbers(row) for row in weights])
         deviations.append(_bounds(drawn - (pair[0].numbers(even) - pair[1].numbers(even))))
         below, above = below + (drawn <= 0).sum(axis=0), above + (drawn >= 0).sum(axis=0)
@@ -143,9 +143,8 @@ def _known(numbers: Mapping[str, float]) -> NDArray[np.float64]:
     return np.where(values == -1, np.nan, values)
 
 
-def _even(subset: NDArray[np.int64], images: int) -> NDArray[np.float64]:
-    """Equal weights of the images of a subset that stands for all `images`."""
-    return np.full(len(subset), images / len(subset))
+def _once_each(subset: NDArray[np.int64]) -> NDArray[np.int64]:
+    return np.ones(len(subset), np.int64)
 
 
 def _bounds(deviations: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -167,7 +166,7 @@ def _mean(bounds: list[NDArray[np.float64]]) -> NDArray[np.float64]:
 
 def _subsets(
     images: int, draws: int, seed: int
-) -> Iterator[tuple[NDArray[np.int64], Iterator[NDArray[np.float64]]]]:
+) -> Iterator[tuple[NDArray[np.int64], Iterator[NDArray[np.int64]]]]:
     """Subsets of the positions of all images, each with its weights: rows that add up to `images`."""
     rng = np.random.default_rng(seed)
     subsets = 1 if images <= _SUBSET_IMAGES else _SUBSETS
@@ -175,7 +174,7 @@ def _subsets(
         chosen = np.sort(rng.choice(images, min(images, _SUBSET_IMAGES), replace=False))
         even = np.full(len(chosen), 1 / len(chosen))
         count = -(-draws // subsets)
-        yield chosen, (rng.multinomial(images, even).astype(float) for _ in range(count))
+        yield chosen, (rng.multinomial(images, even) for _ in range(count))
 
 
 @dataclass
@@ -191,11 +190,11 @@ class _Scorer:
         self._everywhere = [verdict for verdict in self._verdicts if verdict.area == 0]
         self._splits = crowd_split(self.crowd_index)
 
-    def numbers(self, weights: NDArray[np.float64]) -> NDArray[np.float64]:
+    def numbers(self, weights: NDArray[np.int64]) -> NDArray[np.float64]:
         """[M] the protocol's numbers, NaN where there is nothing to be found."""
         return _known(self._metrics(weights))
 
-    def _metrics(self, weights: NDArray[np.float64]) -> dict[str, float]:
+    def _metrics(self, weights: NDArray[np.int64]) -> dict[str, float]:
         if self.protocol.name == "coco":
             return coco_metrics(self._curves(self._verdicts, weights)).model_dump()
         whole = self._curves(self._everywhere, weights)
@@ -204,5 +203,5 @@ class _Scorer:
         ]
         return crowdpose_metrics(whole, *parts).model_dump()
 
-    def _curves(self, judged: list[Verdicts], weights: NDArray[np.float64]) -> Curves:
+    def _curves(self, judged: list[Verdicts], weights: NDArray[np.int64]) -> Curves:
         return curves_of(judged, self.table, self.protocol, weights)

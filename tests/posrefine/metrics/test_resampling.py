@@ -41,7 +41,7 @@ def test_an_image_of_weight_n_counts_as_n_images(seed: int) -> None:
         for part in [table.select(np.flatnonzero(weights > copy))]
     ]
 
-    weighted = curves_of(verdicts(table), table, RULES, weights.astype(float))
+    weighted = curves_of(verdicts(table), table, RULES, weights)
 
     whole = accumulate(MatchTable.merge(copies), RULES)
     np.testing.assert_allclose(weighted.precision, whole.precision, atol=1e-12)
