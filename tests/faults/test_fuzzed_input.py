@@ -123,7 +123,7 @@ def require_rows_or_an_error_of_the_project(name: str, data: bytes, unit_bytes: 
 
 
 @given(st.sampled_from(sorted(TARS)), st.integers(0, 2**32), st.sampled_from([2_000, 2**20]))
-@settings(max_examples=150)
+@settings(max_examples=100)
 def test_a_damaged_tar_has_rows_or_an_error_of_the_project(name: str, seed: int, unit_bytes: int):
     require_rows_or_an_error_of_the_project("a.tar", damaged(TARS[name], seed), unit_bytes)
 

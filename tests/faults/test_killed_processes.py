@@ -31,6 +31,7 @@ pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:ray")
 
 IMAGES = some_images(20)
 STEPS = [
+    r"after:_probe-",
     r"after:lock\.json",
     r"before:manifest\.parquet",
     r"after:manifest\.parquet",

@@ -84,6 +84,17 @@ def test_an_actor_that_cannot_start_ends_the_run_within_a_minute_with_the_reason
     assert "choose cpu" in json.loads(Path(output, "outcome.json").read_text())["message"]
 
 
+def test_weights_that_cannot_be_read_end_the_run_before_anything_starts(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    given, output = write_images(tmp_path / "images", some_images(2)), str(tmp_path / "out")
+    weights = tmp_path / "cut.safetensors"
+    weights.write_bytes(b"\xff\0\0\0\0\0\0\0{")
+    assert annotate(given, output, "--weights", str(weights)) == 2
+    assert "cut.safetensors" in capsys.readouterr().err
+    assert "cut.safetensors" in json.loads(Path(output, "outcome.json").read_text())["message"]
+
+
 def test_a_gpu_that_no_machine_has_is_refused_before_anything_starts(
     cluster: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ):
