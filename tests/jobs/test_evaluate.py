@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -146,6 +148,13 @@ def test_bad_files_end_with_code_2_and_a_reason(
 
 def test_a_missing_file_ends_with_code_1(tmp_path: Path) -> None:
     assert command(tmp_path, tmp_path / "none.json", tmp_path / "none.json") == 1
+
+
+def test_a_small_evaluation_waits_for_neither_torch_nor_ray() -> None:
+    check = "import sys, jobs.evaluate; print(sorted({'torch', 'ray'} & sys.modules.keys()))"
+    root = Path(__file__).resolve().parents[2]
+    done = subprocess.run([sys.executable, "-c", check], cwd=root, capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"
 
 
 def test_unknown_options_end_with_code_2(tmp_path: Path) -> None:
