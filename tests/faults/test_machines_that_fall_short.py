@@ -29,13 +29,6 @@ IMAGES = some_images(20)
 LEAST_OBJECT_STORE_BYTES = 78_643_200
 
 
-class OtherJob:
-    """Holds what it was given."""
-
-    def is_there(self) -> bool:
-        return True
-
-
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[str]:
     """Says that it has a GPU, and has none; with as little object store as Ray allows."""
@@ -106,9 +99,16 @@ def test_a_gpu_that_no_machine_has_is_refused_before_anything_starts(
 @pytest.mark.slow
 def test_a_gpu_that_another_job_holds_is_waited_for_aloud_and_not_for_ever(cluster: str, tmp_path: Path):
     given, output = write_images(tmp_path / "images", some_images(2)), str(tmp_path / "out")
-    other = ray.remote(num_gpus=1, num_cpus=0)(OtherJob).remote()
+
+    @ray.remote(num_gpus=1, num_cpus=0)
+    class OtherJob:
+        def is_there(self) -> bool:
+            return True
+
+    other = OtherJob.remote()
     ray.get(other.is_there.remote())
-    wanted = ["--num-gpus-per-actor", "1", "--num-cpus-per-actor", "1", "--actor-wait-s"]
+    wanted = ["--precision", "float32", "--num-gpus-per-actor", "1", "--num-cpus-per-actor", "1"]
+    wanted.append("--actor-wait-s")
 
     with start_driver(given, output, cluster, *wanted, "45") as driver:
         said, _ = driver.communicate(timeout=240)

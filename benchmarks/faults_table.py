@@ -1,0 +1,51 @@
+"""Writes the figures of docs/guarantees.md from the stored campaign of faults."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[1]
+PAGE = ROOT / "docs" / "guarantees.md"
+RESULT = ROOT / "benchmarks" / "results" / "faults.json"
+START = "<!-- figures of benchmarks/results/faults.json, written by `python benchmarks/faults_table.py` -->"
+END = "<!-- end of figures -->"
+
+
+def main() -> None:
+    PAGE.write_text(with_table(PAGE.read_text()))
+
+
+def with_table(page: str) -> str:
+    """The page with its figures renewed."""
+    before, rest = page.split(START)
+    _, after = rest.split(END)
+    return f"{before}{START}\n\n{table(json.loads(RESULT.read_text()))}\n\n{END}{after}"
+
+
+def table(result: dict[str, Any]) -> str:
+    kinds = [f"{kind}: {times:,}" for kind, times in result["faults"].items()]
+    cells = {
+        "runs": result["runs"],
+        "of them complete in the end": result["complete"],
+        "starts that took": result["starts"],
+        "faults injected": sum(result["faults"].values()),
+        "images in": result["images_in"],
+        "lost": result["lost"],
+        "doubled": result["doubled"],
+        "failed that were fine": result["failed_otherwise"],
+        "runs whose tables differ": result["tables_different"],
+    }
+    lines = [tuple(cells), ("---",) * len(cells), tuple(f"{cell:,}" for cell in cells.values())]
+    machine, settings = result["machine"], result["settings"]
+    made_on = (
+        f"Faults by kind: {', '.join(kinds)}. {result['minutes']:g} minutes on {machine['cores']} cores "
+        f"{machine['cpu']}, ray {machine['ray']}, moto {machine['moto']} on loopback, seed {settings['seed']}, "
+        f"{settings['images']} images a run, {machine['date']}."
+    )
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines) + f"\n\n{made_on}"
+
+
+if __name__ == "__main__":
+    main()
