@@ -91,7 +91,7 @@ def damaged(data: bytes, seed: int) -> bytes:
 
 
 @given(st.sampled_from(sorted(IMAGES)), st.integers(0, 2**32))
-@settings(max_examples=400)
+@settings(max_examples=2000)
 def test_a_damaged_image_has_pixels_within_the_limits_or_an_image_error(name: str, seed: int):
     try:
         decoded = decode_image(damaged(IMAGES[name], seed), limits=LIMITS, exif="apply")
@@ -123,12 +123,12 @@ def require_rows_or_an_error_of_the_project(name: str, data: bytes, unit_bytes: 
 
 
 @given(st.sampled_from(sorted(TARS)), st.integers(0, 2**32), st.sampled_from([2_000, 2**20]))
-@settings(max_examples=100)
+@settings(max_examples=300)
 def test_a_damaged_tar_has_rows_or_an_error_of_the_project(name: str, seed: int, unit_bytes: int):
     require_rows_or_an_error_of_the_project("a.tar", damaged(TARS[name], seed), unit_bytes)
 
 
 @given(st.integers(0, 2**32))
-@settings(max_examples=150)
+@settings(max_examples=500)
 def test_a_damaged_parquet_file_has_rows_or_an_error_of_the_project(seed: int):
     require_rows_or_an_error_of_the_project("a.parquet", damaged(PARQUET, seed), 2**20)
