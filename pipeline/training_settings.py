@@ -88,6 +88,9 @@ class _Recipe(BaseModel):
         "float32", description="convolutions in the published file; float16 halves it"
     )
     offset_factor: float = Field(0.03, gt=0, description="weight of the offset loss")
+    offset_cells: int | None = Field(
+        None, ge=1, description="cells of a view where offsets are computed, those around persons first; all"
+    )
     seed: int = Field(0, ge=0, description="of the first weights, data order and augmentation")
 
 
@@ -98,6 +101,9 @@ class _Views(BaseModel):
     scale_range: _Pair = Field((0.75, 1.5), description="side of the views in short sides of the image")
     max_translation: float = Field(40.0, ge=0, description="of the views, in 200ths of their side")
     flip_probability: float = Field(0.5, ge=0, le=1, description="of mirrored views")
+    person_probability: float = Field(
+        0.0, ge=0, le=1, description="of views that begin around a person, not around the image's middle"
+    )
     joint_sigma: float = Field(2.0, gt=0, description="of the joints' Gaussians, heatmap cells")
     centre_sigma: float = Field(4.0, gt=0, description="of the centres' Gaussians, heatmap cells")
     offset_radius: int = Field(4, ge=1, description="of the squares that learn offsets, heatmap cells")
@@ -163,6 +169,7 @@ class TrainSettings(_Cluster, _Views, _Recipe, _Start, _Data):
             self.scale_range,
             self.max_translation,
             self.flip_probability,
+            self.person_probability,
         )
 
     def targets(self) -> TargetSpec:

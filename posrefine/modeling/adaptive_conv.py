@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-__all__ = ["AFFINE_ROWS", "TAPS", "AdaptiveBlock", "adaptive_convolution", "regular_matrix"]
+__all__ = ["AFFINE_ROWS", "TAPS", "AdaptiveBlock", "adaptive_convolution", "at_cells", "regular_matrix"]
 
 TAPS = 9
 AFFINE_ROWS = 6
@@ -51,55 +51,88 @@ class AdaptiveBlock(nn.Module):
         with torch.no_grad():
             self.affine_conv.bias.copy_(torch.tensor([1.0, 0.0, 0.0, 1.0, 0.0, 0.0]).repeat(self.joints))
 
-    def forward(self, x: Tensor) -> Tensor:
-        """[B, KC, H, W] to the same shape."""
-        out = adaptive_convolution(x, self.affine_conv(x), self.weight)
-        return F.relu(self.bn(out) + x)
+    def forward(self, x: Tensor, cells: Tensor | None = None) -> Tensor:
+        """[B, KC, H, W] to the same shape; with `cells` to [B, KC, M, 1] (see `at_cells`)."""
+        out = adaptive_convolution(x, self.affine_conv(x), self.weight, cells)
+        return F.relu(self.bn(out) + at_cells(x, cells))
 
 
-def adaptive_convolution(x: Tensor, affine: Tensor, weight: Tensor) -> Tensor:
+def at_cells(maps: Tensor, cells: Tensor | None) -> Tensor:
+    """[B, C, H, W] at M cells of each image: [B, C, M, 1].
+
+    Args:
+        maps: [B, C, H, W].
+        cells: [B, M] int64, each y * W + x; None leaves the maps as they are.
+    """
+    if cells is None:
+        return maps
+    wanted = cells.unsqueeze(1).expand(-1, maps.shape[1], -1)
+    return maps.flatten(2).gather(2, wanted).unsqueeze(-1)
+
+
+def adaptive_convolution(x: Tensor, affine: Tensor, weight: Tensor, cells: Tensor | None = None) -> Tensor:
     """Samples nine affinely placed taps per pixel and multiplies them with each joint's weights.
 
     Args:
         x: [B, KC, H, W], joint j's features in channels jC to (j+1)C.
         affine: [B, 6K, H, W], per joint a_yy, a_yx, a_xy, a_xx, t_y, t_x in cells of the map.
         weight: [KC, C, 3, 3], joint by joint the weights of a 3x3 convolution.
+        cells: [B, M] int64, where to compute it, as y * W + x; None is everywhere.
 
     Returns:
-        [B, KC, H, W].
+        [B, KC, H, W], or [B, KC, M, 1] at cells.
     """
     batch, width, height, columns = x.shape
     channels = weight.shape[1]
     joints = width // channels
     # bfloat16 resolves positions on a large map to half a cell only.
     exact = torch.promote_types(x.dtype, torch.float32)
+    affine = at_cells(affine, cells)
+    shape = affine.shape[-2:]
     samples = F.grid_sample(
         x.reshape(batch * joints, channels, height, columns).to(exact),
-        _sampling_grid(affine.reshape(batch * joints, AFFINE_ROWS, height, columns).to(exact)),
+        _sampling_grid(
+            affine.reshape(batch * joints, AFFINE_ROWS, *shape).to(exact),
+            *_positions(cells, joints, (height, columns), affine.device),
+            (height, columns),
+        ),
         mode="bilinear",
         padding_mode="zeros",
         align_corners=False,
     )
-    samples = samples.to(weight.dtype).view(batch, joints, channels * TAPS, height * columns)
+    samples = samples.to(weight.dtype).view(batch, joints, channels * TAPS, shape[0] * shape[1])
     out = weight.reshape(joints, channels, channels * TAPS) @ samples
-    return out.reshape(batch, width, height, columns)
+    return out.reshape(batch, width, *shape)
 
 
-def _sampling_grid(affine: Tensor) -> Tensor:
-    """[N, 6, H, W] in cells to the [N, 9H, W, 2] of `grid_sample`: x, y; -1 and 1 at the outer edges.
+def _positions(
+    cells: Tensor | None, joints: int, size: tuple[int, int], device: torch.device
+) -> tuple[Tensor, Tensor]:
+    """Middles of the cells to compute, y and x in half cells; they broadcast with [N, 3, rows, columns]."""
+    height, columns = size
+    if cells is None:
+        y = torch.arange(1, 2 * height, 2, device=device).view(1, height, 1)
+        return y, torch.arange(1, 2 * columns, 2, device=device).view(1, 1, columns)
+    of_joints = cells.repeat_interleave(joints, 0).unsqueeze(1).unsqueeze(-1)
+    return of_joints // columns * 2 + 1, of_joints % columns * 2 + 1
 
-    A tap is its row's part plus its column's part, so only one sum is as large as the grid.
+
+def _sampling_grid(affine: Tensor, y: Tensor, x: Tensor, size: tuple[int, int]) -> Tensor:
+    """[N, 6, h, w] in cells, of the cells at y, x, to the [N, 9h, w, 2] of `grid_sample` on a map of `size`.
+
+    x, y; -1 and 1 at the outer edges. A tap is its row's part plus its column's part, so only one sum is as
+    large as the grid.
     """
-    count, _, height, columns = affine.shape
+    height, columns = size
     steps = torch.arange(-1, 2, dtype=affine.dtype, device=affine.device).view(3, 1, 1)
-    y = torch.arange(1, 2 * height, 2, dtype=affine.dtype, device=affine.device).view(1, height, 1)
-    x = torch.arange(1, 2 * columns, 2, dtype=affine.dtype, device=affine.device).view(1, 1, columns)
     a_yy, a_yx, a_xy, a_xx, t_y, t_x = affine.unsqueeze(2).unbind(1)
+    # Adding whole numbers to floats keeps the floats' type.
     rows_y = ((a_yy * steps + t_y) * 2 + y) / height - 1
     rows_x = ((a_xy * steps + t_x) * 2 + x) / columns - 1
     rows = torch.stack([rows_x, rows_y], dim=-1)
     across = torch.stack([a_xx * steps * (2 / columns), a_yx * steps * (2 / height)], dim=-1)
-    return (rows.unsqueeze(2) + across.unsqueeze(1)).view(count, TAPS * height, columns, 2)
+    count, _, rows_shown, columns_shown = affine.shape
+    return (rows.unsqueeze(2) + across.unsqueeze(1)).view(count, TAPS * rows_shown, columns_shown, 2)
 
 
 def regular_matrix(like: Tensor) -> Tensor:

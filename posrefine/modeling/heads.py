@@ -46,9 +46,12 @@ class AdaptiveStack(nn.Module):
             {f"{{joint}}.{block}.regular_matrix": regular_matrix(torch.zeros(())) for block in range(blocks)},
         )
 
-    def forward(self, x: Tensor) -> Tensor:
-        """[B, KC, H, W] to the same shape."""
-        return self.blocks(x)  # type: ignore[no-any-return]
+    def forward(self, x: Tensor, cells: Tensor | None = None) -> Tensor:
+        """[B, KC, H, W] to the same shape; at `cells` of the last block, to [B, KC, M, 1]."""
+        *before, last = self.blocks
+        for block in before:
+            x = block(x)
+        return last(x, cells)  # type: ignore[no-any-return]
 
 
 class OffsetLayer(nn.Conv2d):

@@ -114,16 +114,19 @@ class PoseNetwork(HRNet):
         """
         return (images.to(self.pixel_mean.dtype) / 255 - self.pixel_mean) / self.pixel_std
 
-    def forward(self, images: Tensor) -> PoseMaps:
+    def forward(self, images: Tensor, cells: Tensor | None = None) -> PoseMaps:
         """Heatmaps and offsets at a quarter of the resolution.
 
         Args:
             images: [B, 3, H, W] float, normalised; H and W multiples of 32.
+            cells: [B, M] int64, y * (W/4) + x; where given, offsets are computed at these cells alone and are
+                [B, 2K, M, 1]. Training needs no others, and they cost more than a third of a small network.
         """
         maps = [refine(x) for refine, x in zip(self.refine, self.branches(images), strict=True)]
         features = _at_finest(maps)
         heatmap = self.head_heatmap(self.transition_heatmap(features))
-        offset = self.offset_final_layer(self.offset_feature_layers(self.transition_offset(features)))
+        of_joints = self.offset_feature_layers(self.transition_offset(features), cells)
+        offset = self.offset_final_layer(of_joints)
         return PoseMaps(heatmap, offset)
 
 

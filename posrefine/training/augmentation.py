@@ -48,6 +48,8 @@ class Augmentation:
         scale_range: the cut-out's side in short sides of the image, uniform.
         max_translation: the cut-out moves by up to this many 200ths of its side, each way.
         flip_probability: of mirroring.
+        person_probability: that the cut-out begins around a random person, not around the image's middle,
+            where small cut-outs may show nobody.
     """
 
     input_size_px: int = 512
@@ -55,21 +57,34 @@ class Augmentation:
     scale_range: tuple[float, float] = (0.75, 1.5)
     max_translation: float = 40.0
     flip_probability: float = 0.5
+    person_probability: float = 0.0
 
-    def draw(self, rng: np.random.Generator, height_px: int, width_px: int) -> View:
-        """A random view of an image of this size; always takes the same number of draws from `rng`."""
-        scale, angle, right, down, coin = rng.random(5)
+    def draw(self, rng: np.random.Generator, labelled: LabelledImage) -> View:
+        """A random view of the image; always takes the same number of draws from `rng`."""
+        scale, angle, right, down, coin, around, who = rng.random(7)
+        height_px, width_px = labelled.pixels.shape[:2]
         low, high = self.scale_range
         side_px = min(height_px, width_px) * (low + (high - low) * scale)
         reach_px = self.max_translation / DEKR_SCALE_PX * side_px
-        centre = (
-            (width_px - 1) / 2 + reach_px * (2 * right - 1),
-            (height_px - 1) / 2 + reach_px * (2 * down - 1),
-        )
+        middles = _middles(labelled)
+        if around < self.person_probability and len(middles):
+            x, y = middles[int(who * len(middles))]
+        else:
+            x, y = (width_px - 1) / 2, (height_px - 1) / 2
+        centre = (x + reach_px * (2 * right - 1), y + reach_px * (2 * down - 1))
         rotation_deg = self.max_rotation_deg * (2 * angle - 1)
         return make_view(
             centre, side_px, rotation_deg, self.input_size_px, bool(coin < self.flip_probability)
         )
+
+
+def _middles(labelled: LabelledImage) -> NDArray[np.float32]:
+    """[P', 2] image px: the mean of the labelled joints of every person that has any."""
+    counted = labelled.keypoints[..., 2:] > 0
+    joints = counted.sum(axis=1)
+    sums = np.where(counted, labelled.keypoints[..., :2], 0).sum(axis=1)
+    middles: NDArray[np.float32] = (sums / np.maximum(joints, 1))[joints[:, 0] > 0]
+    return middles
 
 
 def make_view(

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import torch
 from torch import nn
 
 from posrefine.errors import ConfigurationError, TrainingError
+from posrefine.modeling.adaptive_conv import at_cells
 from posrefine.modeling.network import PoseNetwork
 from posrefine.training.average import AveragedModel
-from posrefine.training.losses import Losses, training_losses
+from posrefine.training.losses import Losses, offset_cells, training_losses
 from posrefine.training.recipe import TrainRecipe
 from posrefine.training.samples import Batch
 
@@ -127,9 +128,16 @@ class Trainer:
         autocast = recipe.precision == "bfloat16"
         images = self.model.normalise(batch.images.permute(0, 3, 1, 2))
         images = images.contiguous(memory_format=torch.channels_last)
+        count = recipe.offset_cells
+        cells = None if count is None else offset_cells(batch.offset_weight, count)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=autocast):
-            maps = self._forward(images)
-        return training_losses(maps.heatmap, maps.offset, batch, recipe.heatmap_factor, recipe.offset_factor)
+            maps = self._forward(images, cells)
+        counted = replace(
+            batch, offset=at_cells(batch.offset, cells), offset_weight=at_cells(batch.offset_weight, cells)
+        )
+        return training_losses(
+            maps.heatmap, maps.offset, counted, recipe.heatmap_factor, recipe.offset_factor
+        )
 
     def _check_persons(self, batch: Batch) -> None:
         self._persons += batch.persons

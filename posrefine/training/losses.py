@@ -9,7 +9,7 @@ from torch.nn import functional as F
 
 from posrefine.training.samples import Batch
 
-__all__ = ["Losses", "heatmap_loss", "offset_loss", "training_losses"]
+__all__ = ["Losses", "heatmap_loss", "offset_cells", "offset_loss", "training_losses"]
 
 SMOOTH_L1_BETA = 1 / 9
 
@@ -33,6 +33,24 @@ def offset_loss(predicted: torch.Tensor, target: torch.Tensor, weight: torch.Ten
     distance = F.smooth_l1_loss(predicted, target, reduction="none", beta=SMOOTH_L1_BETA)
     counted = (weight > 0).sum().clamp(min=1)
     return (weight * distance).sum() / counted
+
+
+def offset_cells(weight: torch.Tensor, count: int) -> torch.Tensor | None:
+    """Where to compute offsets: the cells that count, then others at random; None where that is everywhere.
+
+    Args:
+        weight: [B, 2K, h, w], of the offset loss.
+        count: M.
+
+    Returns:
+        [B, M] int64, y * w + x, all different. Where more than M cells count, random ones of them.
+    """
+    counts = (weight > 0).any(dim=1).flatten(1)
+    if count >= counts.shape[1]:
+        return None
+    # Drawn on the CPU, whose generator is part of a training's state.
+    order = counts + torch.rand(counts.shape).to(counts.device)
+    return order.topk(count, dim=1).indices
 
 
 def training_losses(

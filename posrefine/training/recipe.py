@@ -35,6 +35,8 @@ class TrainRecipe:
         heatmap_factor, offset_factor: weights of the two losses.
         input_sizes_px: sides of the square views over the run, as (from this fraction of the run, side)
             pairs; small views first (progressive resizing) teach the coarse things cheaply.
+        offset_cells: at how many cells of a view offsets are computed: those around centres, then random
+            ones; None is everywhere, as DEKR does. The offset head's norms count these cells alone.
         seed: of augmentation and data order.
         steps_without_persons: a run that has met no labelled person after this many steps stops.
     """
@@ -52,12 +54,13 @@ class TrainRecipe:
     heatmap_factor: float = 1.0
     offset_factor: float = 0.03
     input_sizes_px: tuple[tuple[float, int], ...] = ((0.0, 512),)
+    offset_cells: int | None = None
     seed: int = 0
     steps_without_persons: int = 50
 
     def __post_init__(self) -> None:
-        for name in ("total_steps", "batch_size", "learning_rate", "gradient_clip_norm"):
-            if getattr(self, name) <= 0:
+        for name in ("total_steps", "batch_size", "learning_rate", "gradient_clip_norm", "offset_cells"):
+            if getattr(self, name) is not None and getattr(self, name) <= 0:
                 raise ConfigurationError(f"{name} is {getattr(self, name)}: give a number above 0")
         if not 0 <= self.ema_decay < 1:
             raise ConfigurationError(f"ema_decay is {self.ema_decay}: give a number from 0 to below 1")

@@ -71,7 +71,7 @@ class ViewStream:
         order = _epoch_order(self.recipe.seed, epoch, len(self.source))
         labelled = self.source[int(order[position])]
         rng = np.random.default_rng([self.recipe.seed, VIEW_STREAM, step, place])
-        view = augmentation.draw(rng, *labelled.pixels.shape[:2])
+        view = augmentation.draw(rng, labelled)
         return apply_view(labelled, view, self.skeleton)
 
 

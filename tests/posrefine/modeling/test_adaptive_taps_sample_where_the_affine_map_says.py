@@ -5,7 +5,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from posrefine.modeling.adaptive_conv import AFFINE_ROWS, AdaptiveBlock, adaptive_convolution, regular_matrix
+from posrefine.modeling.adaptive_conv import (
+    AFFINE_ROWS,
+    AdaptiveBlock,
+    adaptive_convolution,
+    at_cells,
+    regular_matrix,
+)
 
 JOINTS, CHANNELS = 2, 3
 IDENTITY = (1.0, 0.0, 0.0, 1.0, 0.0, 0.0)
@@ -129,3 +135,14 @@ def test_the_regular_grid_is_row_by_row_y_above_x():
         [-1, -1, -1, 0, 0, 0, 1, 1, 1],
         [-1, 0, 1, -1, 0, 1, -1, 0, 1],
     ]
+
+
+@settings(max_examples=15, deadline=None)
+@given(st.integers(2, 6), st.integers(2, 6), st.integers(0, 2**31))
+def test_at_some_cells_a_block_gives_what_it_gives_there_everywhere(height, width, seed):
+    torch.manual_seed(seed)
+    block = AdaptiveBlock(JOINTS, CHANNELS).double().eval()
+    torch.nn.init.normal_(block.affine_conv.weight, std=0.3)
+    x = features(height, width, seed, batch=2)
+    cells = torch.stack([torch.randperm(height * width)[:3] for _ in range(2)])
+    torch.testing.assert_close(block(x, cells), at_cells(block(x), cells), rtol=1e-12, atol=1e-12)

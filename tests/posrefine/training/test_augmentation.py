@@ -29,7 +29,7 @@ def dot_image(x: int, y: int, height: int, width: int):
 )
 def test_joints_stay_on_their_pixels(seed: int, x: int, y: int, size: tuple[int, int]):
     x, y = (x, y) if size[1] > size[0] else (y, x)
-    view = Augmentation(input_size_px=128).draw(np.random.default_rng(seed), *size)
+    view = Augmentation(input_size_px=128).draw(np.random.default_rng(seed), dot_image(x, y, *size))
     seen = apply_view(dot_image(x, y, *size), view, COCO)
     joint = seen.keypoints[0, 0, :2]
     assume(bool(np.all((joint > 16) & (joint < 111))))
@@ -86,11 +86,30 @@ def test_diagonals_grow_with_the_zoom_and_areas_stay_those_of_the_photograph():
 @given(st.integers(0, 2**32))
 def test_views_stay_in_their_ranges_and_are_a_function_of_the_seed(seed: int):
     augmentation = Augmentation(input_size_px=256)
-    view = augmentation.draw(np.random.default_rng(seed), 300, 400)
-    again = augmentation.draw(np.random.default_rng(seed), 300, 400)
+    image = dot_image(20, 30, 300, 400)
+    view = augmentation.draw(np.random.default_rng(seed), image)
+    again = augmentation.draw(np.random.default_rng(seed), image)
     np.testing.assert_array_equal(view.matrix, again.matrix)
     zoom = np.sqrt(abs(np.linalg.det(view.matrix[:, :2])))
     assert 256 / (300 * 1.5) <= zoom <= 256 / (300 * 0.75)
     sign = -1 if view.mirrored else 1
     angle = np.rad2deg(np.arctan2(view.matrix[1, 0] * 1, sign * view.matrix[0, 0]))
     assert abs(angle) <= 30
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(0, 2**32), st.integers(0, 79), st.integers(0, 59))
+def test_views_around_persons_have_one_in_their_middle(seed: int, x: int, y: int):
+    augmentation = Augmentation(
+        input_size_px=64, scale_range=(0.3, 0.6), max_translation=0, person_probability=1
+    )
+    image = dot_image(x, y, 60, 80)
+    view = augmentation.draw(np.random.default_rng(seed), image)
+    np.testing.assert_allclose(view.matrix @ [x, y, 1], [31.5, 31.5], atol=1e-4)
+
+
+def test_without_labelled_persons_views_begin_in_the_middle_of_the_image():
+    nobody = labelled_image(np.zeros((1, 17, 3), np.float32), size_px=(60, 80))
+    augmentation = Augmentation(input_size_px=64, max_translation=0, person_probability=1)
+    view = augmentation.draw(np.random.default_rng(0), nobody)
+    np.testing.assert_allclose(view.matrix @ [39.5, 29.5, 1], [31.5, 31.5], atol=1e-9)

@@ -15,8 +15,9 @@ def weights(trainer) -> dict[str, torch.Tensor]:
     return {name: value.clone() for name, value in trainer.model.state_dict().items()}
 
 
-def test_a_run_interrupted_and_resumed_ends_with_the_same_weights(tmp_path):
-    recipe = small_recipe()
+@pytest.mark.parametrize("cells", [None, 40])
+def test_a_run_interrupted_and_resumed_ends_with_the_same_weights(tmp_path, cells: int | None):
+    recipe = small_recipe(offset_cells=cells)
     stream = small_stream(recipe)
     whole = small_trainer(recipe)
     train_steps(whole, map(stream.__getitem__, range(4)), lambda report: None)
@@ -37,8 +38,9 @@ def test_a_run_interrupted_and_resumed_ends_with_the_same_weights(tmp_path):
         torch.testing.assert_close(value, averages[name], rtol=0, atol=0)
 
 
-def test_learning_from_one_batch_lowers_its_loss():
-    recipe = small_recipe(total_steps=100)
+@pytest.mark.parametrize("cells", [None, 100])
+def test_learning_from_one_batch_lowers_its_loss(cells: int | None):
+    recipe = small_recipe(total_steps=100, offset_cells=cells)
     trainer, batch = small_trainer(recipe), small_stream(recipe)[0]
     losses = [trainer.train_step(batch).loss for _ in range(12)]
     assert losses[-1] < 0.7 * losses[0]

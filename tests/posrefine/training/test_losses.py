@@ -2,8 +2,10 @@ from __future__ import annotations
 
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
-from posrefine.training.losses import heatmap_loss, offset_loss, training_losses
+from posrefine.training.losses import heatmap_loss, offset_cells, offset_loss, training_losses
 from posrefine.training.samples import Batch
 
 
@@ -34,3 +36,20 @@ def test_the_total_adds_both_losses_with_dekrs_factors_in_float32():
     assert losses.heatmap.item() == pytest.approx(1.0)
     assert losses.offset.item() == pytest.approx(0.03 * (1 - 1 / 18))
     assert losses.total.item() == pytest.approx(losses.heatmap.item() + losses.offset.item())
+
+
+@given(st.integers(1, 29), st.sets(st.integers(0, 29), max_size=30), st.integers(0, 2**31))
+def test_offsets_are_computed_where_they_count_and_nowhere_twice(count: int, counting: set[int], seed: int):
+    torch.manual_seed(seed)
+    weight = torch.zeros(1, 4, 30)
+    weight[0, 2, list(counting)] = 0.1
+    cells = offset_cells(weight.view(1, 4, 5, 6), count)
+    assert cells is not None
+    chosen = set(cells[0].tolist())
+    assert cells.shape == (1, count)
+    assert len(chosen) == count
+    assert chosen <= counting or counting <= chosen
+
+
+def test_where_all_cells_are_wanted_none_are_chosen():
+    assert offset_cells(torch.ones(1, 2, 4, 4), 16) is None
