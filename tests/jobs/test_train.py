@@ -124,7 +124,7 @@ def test_a_killed_training_goes_on_and_ends_with_the_weights_of_one_that_was_not
     output = tmp_path / "killed"
     process = begun_training(settings, output, cluster)
     process.kill()
-    process.wait()
+    process.communicate()
     assert not (output / "model.safetensors").exists()
     assert main([*settings, "--output", str(output)]) == 0
     assert [row["step"] for row in rows(output / "log/steps.csv")] == [str(step) for step in range(8)]
