@@ -102,7 +102,10 @@ class _Views(BaseModel):
     max_translation: float = Field(40.0, ge=0, description="of the views, in 200ths of their side")
     flip_probability: float = Field(0.5, ge=0, le=1, description="of mirrored views")
     person_probability: float = Field(
-        0.0, ge=0, le=1, description="of views that begin around a person, not around the image's middle"
+        0.0, ge=0, le=1, description="of views around a person, not around the image's middle"
+    )
+    person_scale_range: _Pair = Field(
+        (0.9, 2.5), description="side of views around a person in diagonals of its box"
     )
     joint_sigma: float = Field(2.0, gt=0, description="of the joints' Gaussians, heatmap cells")
     centre_sigma: float = Field(4.0, gt=0, description="of the centres' Gaussians, heatmap cells")
@@ -170,6 +173,7 @@ class TrainSettings(_Cluster, _Views, _Recipe, _Start, _Data):
             self.max_translation,
             self.flip_probability,
             self.person_probability,
+            self.person_scale_range,
         )
 
     def targets(self) -> TargetSpec:

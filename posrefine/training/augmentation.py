@@ -48,8 +48,9 @@ class Augmentation:
         scale_range: the cut-out's side in short sides of the image, uniform.
         max_translation: the cut-out moves by up to this many 200ths of its side, each way.
         flip_probability: of mirroring.
-        person_probability: that the cut-out begins around a random person, not around the image's middle,
-            where small cut-outs may show nobody.
+        person_probability: that the cut-out is one around a random person, not around the image's middle.
+            What a person looks like is learnt from those that fill their view.
+        person_scale_range: the side of such a cut-out in diagonals of the person's box, uniform.
     """
 
     input_size_px: int = 512
@@ -58,19 +59,22 @@ class Augmentation:
     max_translation: float = 40.0
     flip_probability: float = 0.5
     person_probability: float = 0.0
+    person_scale_range: tuple[float, float] = (0.9, 2.5)
 
     def draw(self, rng: np.random.Generator, labelled: LabelledImage) -> View:
         """A random view of the image; always takes the same number of draws from `rng`."""
         scale, angle, right, down, coin, around, who = rng.random(7)
         height_px, width_px = labelled.pixels.shape[:2]
-        low, high = self.scale_range
-        side_px = min(height_px, width_px) * (low + (high - low) * scale)
-        reach_px = self.max_translation / DEKR_SCALE_PX * side_px
-        middles = _middles(labelled)
-        if around < self.person_probability and len(middles):
-            x, y = middles[int(who * len(middles))]
+        persons = _persons_with_joints(labelled)
+        if around < self.person_probability and len(persons):
+            person = persons[int(who * len(persons))]
+            (x, y), unit_px = _middle(labelled.keypoints[person]), float(labelled.diagonals_px[person])
+            low, high = self.person_scale_range
         else:
-            x, y = (width_px - 1) / 2, (height_px - 1) / 2
+            x, y, unit_px = (width_px - 1) / 2, (height_px - 1) / 2, min(height_px, width_px)
+            low, high = self.scale_range
+        side_px = unit_px * (low + (high - low) * scale)
+        reach_px = self.max_translation / DEKR_SCALE_PX * side_px
         centre = (x + reach_px * (2 * right - 1), y + reach_px * (2 * down - 1))
         rotation_deg = self.max_rotation_deg * (2 * angle - 1)
         return make_view(
@@ -78,13 +82,16 @@ class Augmentation:
         )
 
 
-def _middles(labelled: LabelledImage) -> NDArray[np.float32]:
-    """[P', 2] image px: the mean of the labelled joints of every person that has any."""
-    counted = labelled.keypoints[..., 2:] > 0
-    joints = counted.sum(axis=1)
-    sums = np.where(counted, labelled.keypoints[..., :2], 0).sum(axis=1)
-    middles: NDArray[np.float32] = (sums / np.maximum(joints, 1))[joints[:, 0] > 0]
-    return middles
+def _persons_with_joints(labelled: LabelledImage) -> NDArray[np.intp]:
+    """Which persons have a labelled joint and a box to measure them by."""
+    has_joints = (labelled.keypoints[..., 2] > 0).any(axis=1)
+    return np.flatnonzero(has_joints & (labelled.diagonals_px >= 1))
+
+
+def _middle(keypoints: NDArray[np.float32]) -> tuple[float, float]:
+    """Image px: the mean of the labelled joints of [K, 3]."""
+    x, y = keypoints[keypoints[:, 2] > 0, :2].mean(axis=0)
+    return float(x), float(y)
 
 
 def make_view(
