@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections import defaultdict
 from dataclasses import replace
@@ -26,7 +27,10 @@ CATEGORY = {"id": 1, "name": "person", "keypoints": list(COCO.joints)}
 
 
 def photographs_of_few_people(count: int) -> list[LabelledImage]:
-    """Photographs with nobody but one to three well visible persons, as squares of `SIDE_PX`."""
+    """Photographs with nobody but one to three well visible persons, as squares of `SIDE_PX`.
+
+    Persons are told apart by their centres, so those of a photograph must not lie within one peak's reach.
+    """
     root = shared_path("data", "coco67")
     content = json.loads((root / "person_keypoints.json").read_text())
     persons: defaultdict[int, list[dict[str, Any]]] = defaultdict(list)
@@ -39,15 +43,21 @@ def photographs_of_few_people(count: int) -> list[LabelledImage]:
         and all(person["num_keypoints"] >= 9 and person["area"] > 9000 for person in persons[record["id"]])
     ]
     squares = []
-    for record in chosen[:count]:
+    for record in chosen:
         pixels = np.asarray(Image.open(root / "images" / record["file_name"]).convert("RGB"))
         labelled = label_image(pixels, persons[record["id"]], COCO)
         height, width = pixels.shape[:2]
         side = max(height, width)
         view = make_view(((width - 1) / 2, (height - 1) / 2), side, 0.0, SIDE_PX, mirrored=False)
         square = apply_view(labelled, view, COCO)
-        squares.append(replace(square, areas_px2=square.areas_px2 * np.float32((SIDE_PX / side) ** 2)))
-    return squares
+        if centres_differ(square):
+            squares.append(replace(square, areas_px2=square.areas_px2 * np.float32((SIDE_PX / side) ** 2)))
+    return squares[:count]
+
+
+def centres_differ(square: LabelledImage) -> bool:
+    centres = [person[person[:, 2] > 0, :2].mean(axis=0) for person in square.keypoints]
+    return all(np.linalg.norm(a - b) > 24 for a, b in itertools.combinations(centres, 2))
 
 
 def as_validation(squares: list[LabelledImage]) -> ValidationSet:
