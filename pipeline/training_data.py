@@ -7,6 +7,8 @@ with the very batches it would have seen (see `posrefine.training.stream`).
 from __future__ import annotations
 
 import io
+import os
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
 from typing import Any
@@ -23,10 +25,13 @@ from posrefine.training.targets import make_batch
 
 __all__ = ["PREPARE_CPUS", "decode_views", "encode_views", "rank_batches"]
 
-STEPS_PER_BLOCK = 4
-MAX_BLOCKS = 20_000
+STEPS_PER_BLOCK = 16
+"""A task costs tens of milliseconds beside its work; 16 steps of large views still take seconds only."""
+MAX_BLOCKS = 5_000
 PREPARE_CPUS = 1.0
 BATCHES_AHEAD = 4
+LOOP_PAUSE_S = 0.02
+PREPARE_NICENESS = 19
 
 
 def rank_batches(stream: ViewStream, first_step: int) -> Iterator[Batch]:
@@ -57,6 +62,7 @@ def rank_batches(stream: ViewStream, first_step: int) -> Iterator[Batch]:
     ordinals = ray.data.range(steps, override_num_blocks=min(MAX_BLOCKS, -(-steps // STEPS_PER_BLOCK)))
     ordinals.context.execution_options.preserve_order = True
     ordinals.context.raise_original_map_exception = True
+    ordinals.context.custom_execution_callback_classes = [_Pause]
     prepared = ordinals.map_batches(prepare, batch_size=1, num_cpus=PREPARE_CPUS)
     collated = prepared.iterator().iter_torch_batches(
         batch_size=1, prefetch_batches=BATCHES_AHEAD, collate_fn=collate
@@ -68,9 +74,31 @@ def rank_batches(stream: ViewStream, first_step: int) -> Iterator[Batch]:
             yield batch
 
 
+class _Pause:
+    """Ray Data's callback that lets its loop rest between two steps.
+
+    The loop shares the training process; once enough blocks are ready it would turn without any wait.
+    """
+
+    def before_execution_starts(self, executor: object) -> None:
+        """Nothing to do."""
+
+    def on_execution_step(self, executor: object) -> None:
+        """Called by the loop after each step."""
+        time.sleep(LOOP_PAUSE_S)
+
+    def after_execution_succeeds(self, executor: object) -> None:
+        """Nothing to do."""
+
+    def after_execution_fails(self, executor: object, error: Exception) -> None:
+        """Nothing to do."""
+
+
 @lru_cache(maxsize=1)
 def _stream(shared: ray.ObjectRef) -> ViewStream:
     """Once per worker process: a stream holds the annotations of the whole data set."""
+    # Views are prepared well ahead; where they share cores with training, training goes first.
+    os.nice(PREPARE_NICENESS)
     stream: ViewStream = ray.get(shared)
     return stream
 

@@ -97,7 +97,9 @@ def _alone(model: nn.Module) -> nn.Module:
 
 def _data_parallel(model: nn.Module) -> nn.Module:
     device = next(model.parameters()).device
-    return DistributedDataParallel(model, device_ids=[device] if device.type == "cuda" else None)
+    # Ranks keep statistics of their own: sending them at every step costs a tenth of it on CPUs.
+    ids = [device] if device.type == "cuda" else None
+    return DistributedDataParallel(model, device_ids=ids, broadcast_buffers=False)
 
 
 def _is_due(trainer: Trainer, every_steps: int) -> bool:
