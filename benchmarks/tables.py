@@ -31,6 +31,7 @@ def tables() -> str:
         ("pipeline", pipeline_tables),
         ("pipeline_memory", memory_table),
         ("planning", plan_table),
+        ("training", training_table),
     ):
         path = RESULTS / f"{name}.json"
         parts += [write(load(path))] if path.exists() else []
@@ -136,6 +137,16 @@ def memory_table(result: dict[str, Any]) -> str:
     ]
     header = ("images", "seconds", "peak memory of driver, Ray and workers, GB", "images/s")
     return f"{heading('A run without a network, on tiny images', result)}\n\n{markdown(header, rows)}\n"
+
+
+def training_table(result: dict[str, Any]) -> str:
+    rows = [
+        (name, f"{timing['median_s']:.3f}", f"{timing['best_s']:.3f}", f"{timing['speedup']:.2f}")
+        for name, timing in result["timings"].items()
+    ]
+    header = ("a step", "median s", "best s", "times as fast")
+    title = f"Training `posrefine_tiny` on {result['batch_size']} views of {result['input_size']} px"
+    return f"{heading(title, result)}\n\n{markdown(header, rows)}\n"
 
 
 def plan_table(result: dict[str, Any]) -> str:
