@@ -59,9 +59,8 @@ def publish_model(job: TrainingJob, state: dict[str, Any], storage: Storage) -> 
         storage.put(weights, path.read_bytes())
         # The figures are those of the file, whatever it was rounded to.
         load_weights(model, path)
-    metrics = (
-        {} if job.validation is None else job.validation.metrics(model, settings.input_size).model_dump()
-    )
+    size_px = settings.validation_size(settings.input_size)
+    metrics = {} if job.validation is None else job.validation.metrics(model, size_px).model_dump()
     storage.put(join_uri(settings.output, METRICS_NAME), json.dumps(metrics, indent=2).encode())
     storage.put(card, _card(job, state["step"], sha256, metrics).encode())
     return PublishedModel(weights, sha256, card, metrics)
@@ -79,6 +78,7 @@ def _card(job: TrainingJob, steps: int, sha256: str, metrics: dict[str, float]) 
     parameters = sum(parameter.numel() for parameter in job.model.parameters())
     recipe = {**asdict(job.recipe), **asdict(settings.augmentation()), **asdict(settings.targets())}
     figures = [f"| {name} | {value:.4f} |" for name, value in metrics.items()]
+    size_px = settings.validation_size(settings.input_size)
     held_out = settings.val_images or "rendered scenes of seeds that were not trained on"
     return "\n".join(
         [
@@ -94,7 +94,7 @@ def _card(job: TrainingJob, steps: int, sha256: str, metrics: dict[str, float]) 
             "## Figures",
             "",
             *(
-                [f"One scale, no mirrored views, input {settings.input_size} px, on {held_out}", "",
+                [f"One scale, no mirrored views, input {size_px} px, on {held_out}", "",
                  "| metric | value |", "| --- | --- |", *figures]
                 if figures
                 else ["No images were held out, so nothing is known about the quality of these weights."]

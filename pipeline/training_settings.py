@@ -152,8 +152,16 @@ class TrainSettings(_Cluster, _Views, _Recipe, _Start, _Data):
 
     @property
     def input_size(self) -> int:
-        """Side of the views at the end of the run, and short side of the input in validation, px."""
+        """Side of the views at the end of the run, px."""
         return self.input_sizes[-1][1] if self.input_sizes else VARIANTS[self.model].input_size
+
+    def validation_size(self, view_px: int) -> int:
+        """Short side of whole images in validation, px, for a network that has learnt on views of `view_px`.
+
+        A network knows persons of the sizes it has met. Views of whole images show them as large as images of
+        the view's size do; views around persons are cut for the size the network is meant for.
+        """
+        return VARIANTS[self.model].input_size if self.person_probability > 0 else view_px
 
     def recipe(self, images: int) -> TrainRecipe:
         """The recipe for a source of so many images."""

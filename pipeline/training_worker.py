@@ -157,8 +157,7 @@ class _Scribe(_Bystander):
             self._since_s, self._since_step = now_s, trainer.step
             self._latest |= {"loss": report.loss}
         if self._job.validation is not None and _is_due(trainer, settings.validation_steps):
-            # At the size that it has learnt so far: a network knows persons of the sizes it has met.
-            size_px = trainer.recipe.input_size_at(trainer.step - 1)
+            size_px = settings.validation_size(trainer.recipe.input_size_at(trainer.step - 1))
             metrics = self._job.validation.metrics(trainer.average.model, size_px).model_dump()
             self._log.validation(trainer.step, metrics)
             self._latest |= metrics
