@@ -6,6 +6,7 @@ import argparse
 from typing import Any
 
 import torch
+from forwards import forward_pass
 from machine import machine, store
 from repetition import compare
 from torch.profiler import ProfilerActivity, profile
@@ -52,7 +53,7 @@ def measure(name: str, input_size: int, batch: int, device: torch.device, turns:
     variants = {
         "eager float32": lambda: eager(False),
         "eager bfloat16 (autocast)": lambda: eager(True),
-        **{f"prepared {key}": lambda run=run: run(images) for key, run in prepared.items()},
+        **{f"prepared {key}": forward_pass(run, images) for key, run in prepared.items()},
     }
     timings = compare(variants, turns)
     return {

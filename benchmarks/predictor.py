@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from forwards import forward_pass
 from machine import machine, store
 from repetition import compare
 
@@ -51,7 +52,7 @@ def measure(name: str, input_size: int, arguments: argparse.Namespace) -> dict[s
     pixels = torch.randint(0, 256, (len(images), 3, height, width), dtype=torch.uint8, device=device)
     timings = compare(
         {
-            "one forward pass": lambda: network(pixels),
+            "one forward pass": forward_pass(network, pixels),
             "predictor, mirrored": lambda: predictors[ONE_SCALE](images),
             "predictor, mirrored, three scales": lambda: predictors[THREE_SCALES](images),
         },

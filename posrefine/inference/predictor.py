@@ -14,6 +14,7 @@ from posrefine.errors import ConfigurationError, ImageError, ImageStatus
 from posrefine.inference.batching import equal_sized, micro_batches
 from posrefine.inference.decode import Decoder, Persons
 from posrefine.inference.device import Precision, available_device, choose_dtype
+from posrefine.inference.fast.network import FastMaps
 from posrefine.inference.fast.prepare import Preparation, PreparedNetwork
 from posrefine.inference.host import HostCopy, to_device
 from posrefine.inference.poses import Poses
@@ -21,7 +22,7 @@ from posrefine.inference.protocol import OFFICIAL, Protocol
 from posrefine.inference.resize import MAX_INPUT_PIXELS, ResizePlan, plan_resize
 from posrefine.inference.views import merge_views, mirrored_images
 from posrefine.inference.warp import warp
-from posrefine.modeling.network import PoseMaps, PoseNetwork
+from posrefine.modeling.network import PoseNetwork
 from posrefine.modeling.score_net import ScoreNet
 from posrefine.skeletons import Skeleton
 
@@ -165,18 +166,21 @@ class Predictor:
         maps = []
         for scale, pixels in zip(self.scales, inputs, strict=True):
             views = torch.cat([pixels, mirrored_images(pixels, self.protocol)]) if self.flip else pixels
-            heatmap, offset = self._run(views)
-            maps.append(merge_views(scale, heatmap, offset, self.skeleton, self.protocol, flip=self.flip))
+            seen = self._run(views)
+            offsets = self._network.offsets(seen)
+            maps.append(
+                merge_views(scale, seen.heatmap, offsets, self.skeleton, self.protocol, flip=self.flip)
+            )
         to_image = np.array([plans[index].input_to_image[plan.base] for index in batch], np.float32)
         return self._decoder(maps, plan.input_hw[plan.base], to_device(to_image, self.device))
 
-    def _run(self, views: Tensor) -> PoseMaps:
+    def _run(self, views: Tensor) -> FastMaps:
         """The network on all views, one by one where a single image is more than the memory is meant for."""
         at_once = max(1, self._max_batch_pixels // views[0, 0].numel())
         if at_once >= len(views):
             return self._network(views)
         parts = [self._network(part) for part in torch.split(views, at_once)]
-        return PoseMaps(*(torch.cat(tensors) for tensors in zip(*parts, strict=True)))
+        return FastMaps(*(torch.cat(tensors) for tensors in zip(*parts, strict=True)))
 
     def _inputs(
         self, batch: list[int], images: Sequence[NDArray[np.uint8]], plans: Sequence[ResizePlan]

@@ -8,6 +8,7 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
+from posrefine.inference.offsets import Offsets
 from posrefine.inference.protocol import STRIDE, FlipAlignment, Protocol
 from posrefine.skeletons import Skeleton
 
@@ -21,14 +22,14 @@ class ScaleMaps:
     Attributes:
         scale: the test scale.
         heatmap: [B, K+1, h, w] float32, the mean of the straight and the mirrored view, flipped back.
-        offset: [B, 2K, h, w] float32, heatmap cells, of the straight view.
-        mirrored_offset: the same of the mirrored view as the network gave it; None without flip test.
+        offsets: of the straight views; with `mirrored` then of the mirrored ones, as the network gave them.
+        mirrored: whether there are mirrored views.
     """
 
     scale: float
     heatmap: Tensor
-    offset: Tensor
-    mirrored_offset: Tensor | None
+    offsets: Offsets
+    mirrored: bool
 
 
 def mirrored_images(images: Tensor, protocol: Protocol) -> Tensor:
@@ -47,7 +48,7 @@ def mirrored_images(images: Tensor, protocol: Protocol) -> Tensor:
 def merge_views(
     scale: float,
     heatmap: Tensor,
-    offset: Tensor,
+    offsets: Offsets,
     skeleton: Skeleton,
     protocol: Protocol,
     *,
@@ -58,20 +59,19 @@ def merge_views(
     Args:
         scale: the test scale.
         heatmap: [B, K+1, h, w], or [2B, ...] with `flip`: first the straight views, then the mirrored ones.
-        offset: [B, 2K, h, w] or [2B, ...], likewise.
+        offsets: of B or 2B views, likewise.
         skeleton: says which joints change sides.
         protocol: how the views are aligned.
         flip: whether there are mirrored views.
     """
     if not flip:
-        return ScaleMaps(scale, heatmap.float(), offset.float(), None)
+        return ScaleMaps(scale, heatmap.float(), offsets, mirrored=False)
     straight, mirrored = heatmap.float().chunk(2)
     channels = _index((*skeleton.flip_order, skeleton.num_joints), heatmap.device)
     back = mirrored.index_select(1, channels).flip(-1)
     if protocol.flip_alignment is FlipAlignment.SHIFT_HEATMAP:
         back = torch.cat([back[..., :1], back[..., :-1]], dim=-1)
-    straight_offset, mirrored_offset = offset.float().chunk(2)
-    return ScaleMaps(scale, (straight + back) / 2, straight_offset, mirrored_offset)
+    return ScaleMaps(scale, (straight + back) / 2, offsets, mirrored=True)
 
 
 def joint_positions(maps: ScaleMaps, cells: Tensor, skeleton: Skeleton, protocol: Protocol) -> Tensor:
@@ -86,12 +86,12 @@ def joint_positions(maps: ScaleMaps, cells: Tensor, skeleton: Skeleton, protocol
     Returns:
         [B, V, P, K, 2] heatmap cells of the straight view; V is 2 with a mirrored view, else 1.
     """
-    straight = cells.unsqueeze(2) - _offsets_at(maps.offset, cells)
-    if maps.mirrored_offset is None:
-        return straight.unsqueeze(1)
-    last = maps.offset.shape[-1] - 1
+    if not maps.mirrored:
+        return (cells.unsqueeze(2) - maps.offsets.at(cells)).unsqueeze(1)
+    last = maps.heatmap.shape[-1] - 1
     mirrored_cells = torch.stack([last - cells[..., 0], cells[..., 1]], dim=-1)
-    mirrored = mirrored_cells.unsqueeze(2) - _offsets_at(maps.mirrored_offset, mirrored_cells)
+    in_views = torch.cat([cells, mirrored_cells])
+    straight, mirrored = (in_views.unsqueeze(2) - maps.offsets.at(in_views)).chunk(2)
     mirrored = mirrored.index_select(2, _index(skeleton.flip_order, mirrored.device))
     shifted = (STRIDE - 1) / STRIDE if protocol.flip_alignment is FlipAlignment.SHIFT_HEATMAP else 0.0
     back = torch.stack([last - mirrored[..., 0] + shifted, mirrored[..., 1]], dim=-1)
@@ -102,11 +102,3 @@ def joint_positions(maps: ScaleMaps, cells: Tensor, skeleton: Skeleton, protocol
 def _index(order: tuple[int, ...], device: torch.device) -> Tensor:
     # Kept on the device: a copy there for every batch would hold up the queue.
     return torch.tensor(order, device=device)
-
-
-def _offsets_at(offset: Tensor, cells: Tensor) -> Tensor:
-    """[B, 2K, h, w] read at cells [B, P, 2]: [B, P, K, 2]."""
-    batch, channels, _, width = offset.shape
-    index = cells[..., 1] * width + cells[..., 0]
-    picked = offset.flatten(2).gather(2, index.unsqueeze(1).expand(-1, channels, -1))
-    return picked.view(batch, channels // 2, 2, -1).permute(0, 3, 1, 2)

@@ -4,27 +4,39 @@ from __future__ import annotations
 
 import logging
 import subprocess
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from typing import Protocol
 
 import torch
 from torch import Tensor
 
 from posrefine.inference.fast.backend import Backend
-from posrefine.inference.fast.bags import BagOffsetHead
+from posrefine.inference.fast.points import PointOffsetHead
 from posrefine.inference.fast.stacked import AdaptiveKernel, StackedOffsetHead, plain_adaptive_block
+from posrefine.inference.offsets import Offsets
 from posrefine.modeling.network import PoseNetwork
 
 __all__ = ["offset_head"]
 
 _log = logging.getLogger(__name__)
 
-OffsetHead = Callable[[Sequence[Tensor]], Tensor]
+
+class OffsetHead(Protocol):
+    """From branch maps to something that offsets can be read from."""
+
+    def __call__(self, maps: Sequence[Tensor]) -> Tensor:
+        """Branch maps, finest first, to a tensor [B, ...]: all that is computed whoever reads."""
+        ...
+
+    def offsets(self, computed: Tensor) -> Offsets:
+        """What `__call__` gave, to be read at cells."""
+        ...
 
 
 def offset_head(network: PoseNetwork, widths: Sequence[int], backend: Backend) -> tuple[OffsetHead, str]:
-    """The offset head made ready, and how it samples: `embedding_bag`, `triton` or `grid_sample`."""
+    """The offset head made ready, and how it samples: `points`, `triton` or `grid_sample`."""
     if backend.device.type == "cpu":
-        return BagOffsetHead(network, widths, backend), "embedding_bag"
+        return PointOffsetHead(network, widths, backend), "points"
     if backend.device.type == "cuda":
         kernel = _triton_kernel()
         if kernel is not None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from posrefine.modeling.network import PoseMaps
+from posrefine.inference.fast.network import FastMaps
 
 __all__ = ["MAX_SHAPES", "CudaGraphs"]
 
@@ -21,7 +21,7 @@ MAX_SHAPES = 32
 class _Graph:
     graph: torch.cuda.CUDAGraph
     images: Tensor
-    maps: PoseMaps
+    maps: FastMaps
 
 
 class CudaGraphs:
@@ -38,13 +38,13 @@ class CudaGraphs:
         max_shapes: how many shapes to remember.
     """
 
-    def __init__(self, network: Callable[[Tensor], PoseMaps], max_shapes: int = MAX_SHAPES) -> None:
+    def __init__(self, network: Callable[[Tensor], FastMaps], max_shapes: int = MAX_SHAPES) -> None:
         self._network = network
         self._max_shapes = max_shapes
         self._graphs: OrderedDict[torch.Size, _Graph | None] = OrderedDict()
         self._pool = torch.cuda.graph_pool_handle()
 
-    def __call__(self, images: Tensor) -> PoseMaps:
+    def __call__(self, images: Tensor) -> FastMaps:
         """Runs the network; the maps are the caller's."""
         shape = images.shape
         if shape not in self._graphs:
@@ -56,7 +56,7 @@ class CudaGraphs:
         self._remember(shape, graph)
         graph.images.copy_(images)
         graph.graph.replay()
-        return PoseMaps(*(tensor.clone() for tensor in graph.maps))
+        return FastMaps(*(tensor.clone() for tensor in graph.maps))
 
     def _remember(self, shape: torch.Size, graph: _Graph | None) -> None:
         self._graphs[shape] = graph
@@ -71,7 +71,7 @@ class CudaGraphs:
             maps = self._launch(static)
         return _Graph(graph, static, maps)
 
-    def _launch(self, images: Tensor) -> PoseMaps:
+    def _launch(self, images: Tensor) -> FastMaps:
         # torch lets cuDNN round float32 to 10 bits of mantissa; who asks for float32 gets float32.
         with torch.backends.cudnn.flags(enabled=True, benchmark=False, allow_tf32=False):
             return self._network(images)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import torch
 from torch import Tensor
 
@@ -10,9 +12,22 @@ from posrefine.inference.fast.backbone import FastBackbone
 from posrefine.inference.fast.backend import Backend
 from posrefine.inference.fast.heads import FastHeatmapHead
 from posrefine.inference.fast.refine import fast_refine
-from posrefine.modeling.network import PoseMaps, PoseNetwork
+from posrefine.inference.offsets import Offsets
+from posrefine.modeling.network import PoseNetwork
 
-__all__ = ["FastNetwork"]
+__all__ = ["FastMaps", "FastNetwork"]
+
+
+class FastMaps(NamedTuple):
+    """What a prepared network computes for a batch.
+
+    Attributes:
+        heatmap: [B, K + 1, H/4, W/4] float32.
+        of_joints: [B, ...] what offsets are read from.
+    """
+
+    heatmap: Tensor
+    of_joints: Tensor
 
 
 class FastNetwork:
@@ -33,16 +48,17 @@ class FastNetwork:
         self._heatmap = FastHeatmapHead(network.transition_heatmap, network.head_heatmap, widths, backend)
         self._offset, self.adaptive = offset_head(network, widths, backend)
 
-    def __call__(self, images: Tensor) -> PoseMaps:
+    def __call__(self, images: Tensor) -> FastMaps:
         """Runs the network.
 
         Args:
             images: [B, 3, H, W] uint8 RGB on the device; H and W multiples of 32.
-
-        Returns:
-            Maps in float32.
         """
         pixels = (images - self._mean).div_(self._std).to(self._dtype, memory_format=torch.channels_last)
         maps = [refine(x) for refine, x in zip(self._refine, self._backbone(pixels), strict=True)]
-        offset = self._offset(maps)
-        return PoseMaps(self._heatmap(maps), offset)
+        of_joints = self._offset(maps)
+        return FastMaps(self._heatmap(maps), of_joints)
+
+    def offsets(self, maps: FastMaps) -> Offsets:
+        """The offsets in what the network computed."""
+        return self._offset.offsets(maps.of_joints)

@@ -11,8 +11,9 @@ from torch import Tensor
 
 from posrefine.inference.fast.backend import Backend, Library
 from posrefine.inference.fast.graphs import CudaGraphs
-from posrefine.inference.fast.network import FastNetwork
-from posrefine.modeling.network import PoseMaps, PoseNetwork
+from posrefine.inference.fast.network import FastMaps, FastNetwork
+from posrefine.inference.offsets import Offsets
+from posrefine.modeling.network import PoseNetwork
 
 __all__ = ["Preparation", "PreparedNetwork", "bfloat16_is_fast"]
 
@@ -25,7 +26,8 @@ class Preparation:
         device: torch's name of it.
         dtype: of weights and activations.
         convolutions: whose they are.
-        adaptive: how adaptive convolutions sample: `embedding_bag`, `triton` or `grid_sample`.
+        adaptive: how adaptive convolutions sample: at `points` that are read, or everywhere by `triton` or
+            `grid_sample`.
         graphs: whether CUDA graphs are replayed.
         seconds: what it took.
     """
@@ -61,7 +63,8 @@ class PreparedNetwork:
             fast = FastNetwork(network, backend)
         if device.type == "cpu":
             _keep_freed_memory()
-        self._run: Callable[[Tensor], PoseMaps] = fast if device.type != "cuda" else CudaGraphs(fast)
+        self._offsets = fast.offsets
+        self._run: Callable[[Tensor], FastMaps] = fast if device.type != "cuda" else CudaGraphs(fast)
         self.preparation = Preparation(
             str(device),
             dtype,
@@ -72,16 +75,17 @@ class PreparedNetwork:
         )
 
     @torch.inference_mode()
-    def __call__(self, images: Tensor) -> PoseMaps:
+    def __call__(self, images: Tensor) -> FastMaps:
         """Runs the network.
 
         Args:
             images: [B, 3, H, W] uint8 RGB on the device; H and W multiples of 32.
-
-        Returns:
-            Maps in float32.
         """
         return self._run(images)
+
+    def offsets(self, maps: FastMaps) -> Offsets:
+        """The offsets in what the network computed; maps of several calls may be concatenated first."""
+        return self._offsets(maps)
 
 
 def _keep_freed_memory() -> None:

@@ -14,6 +14,7 @@ from posrefine.inference.fast.backend import Backend
 from posrefine.inference.fast.folding import FoldedConvolution, fold, norm_factors
 from posrefine.inference.fast.heads import FastTransition
 from posrefine.inference.fast.layers import chain_of, children_of
+from posrefine.inference.offsets import DenseOffsets
 from posrefine.modeling.adaptive_conv import AFFINE_ROWS, TAPS, AdaptiveBlock, adaptive_convolution
 from posrefine.modeling.network import PoseNetwork
 
@@ -86,6 +87,10 @@ class StackedOffsetHead:
         for weights in self._blocks:
             x = self._adaptive_block(x, weights)
         return self._final(x.float())
+
+    def offsets(self, offset: Tensor) -> DenseOffsets:
+        """The finished offsets, to be read at cells."""
+        return DenseOffsets(offset)
 
 
 def adaptive_weights(block: AdaptiveBlock, joints: int, backend: Backend) -> AdaptiveWeights:

@@ -7,6 +7,7 @@ from support.poses import assert_same_poses
 from support.shared import load_golden, stand_in_fill
 
 from posrefine.inference.decode import Decoder
+from posrefine.inference.offsets import DenseOffsets
 from posrefine.inference.protocol import OFFICIAL
 from posrefine.inference.resize import plan_resize
 from posrefine.inference.views import ScaleMaps
@@ -20,7 +21,7 @@ def stored_maps(golden):
     maps = []
     for scale in sorted(golden["scales"].tolist(), reverse=True):
         heatmap, offset = golden[f"heatmap_x{scale:g}"], golden[f"offset_x{scale:g}"]
-        maps.append(ScaleMaps(scale, as_batch(heatmap), as_batch(offset), None))
+        maps.append(ScaleMaps(scale, as_batch(heatmap), DenseOffsets(as_batch(offset)), mirrored=False))
     return maps
 
 
@@ -34,7 +35,12 @@ def decoded(golden, *, rescored, copies=1):
     plan = plan_resize((height, width), int(golden["input_size"]), tuple(golden["scales"].tolist()), OFFICIAL)
     decoder = Decoder(COCO, OFFICIAL, float(golden["nms_thre"]), score_net)
     maps = [
-        ScaleMaps(m.scale, m.heatmap.expand(copies, -1, -1, -1), m.offset.expand(copies, -1, -1, -1), None)
+        ScaleMaps(
+            m.scale,
+            m.heatmap.expand(copies, -1, -1, -1),
+            DenseOffsets(m.offsets.offset.expand(copies, -1, -1, -1)),
+            mirrored=False,
+        )
         for m in stored_maps(golden)
     ]
     to_image = torch.tensor([plan.input_to_image[plan.base]] * copies)

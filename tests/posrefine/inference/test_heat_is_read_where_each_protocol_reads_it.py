@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from posrefine.inference.heat import joint_heat
+from posrefine.inference.offsets import DenseOffsets
 from posrefine.inference.protocol import HeatSampling
 from posrefine.inference.views import ScaleMaps
 
@@ -15,7 +16,8 @@ cells = st.integers(2, 9).map(lambda n: 8 * n)
 
 def scale_maps(scale, height, width, generator, joints=5, batch=2):
     size = (batch, joints + 1, int(height * scale), int(width * scale))
-    return ScaleMaps(scale, torch.rand(size, generator=generator), torch.zeros(batch, 2 * joints, 1, 1), None)
+    nowhere = DenseOffsets(torch.zeros(batch, 2 * joints, 1, 1))
+    return ScaleMaps(scale, torch.rand(size, generator=generator), nowhere, mirrored=False)
 
 
 def enlarged(heatmap, target_hw):
@@ -71,5 +73,5 @@ def test_the_two_protocols_read_different_heat():
 def test_the_centres_map_is_never_read_as_a_joint(sampling):
     heatmap = torch.zeros(1, 6, 16, 16)
     heatmap[:, 5] = 1.0
-    maps = [ScaleMaps(1.0, heatmap, torch.zeros(1, 10, 16, 16), None)]
+    maps = [ScaleMaps(1.0, heatmap, DenseOffsets(torch.zeros(1, 10, 16, 16)), mirrored=False)]
     assert joint_heat(maps, torch.rand(1, 4, 5, 2) * 64, (64, 64), sampling).max() == 0

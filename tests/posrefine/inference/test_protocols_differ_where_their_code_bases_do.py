@@ -8,6 +8,7 @@ import torch
 from support.networks import noisy_network
 
 from posrefine.inference.decode import Decoder
+from posrefine.inference.offsets import DenseOffsets
 from posrefine.inference.predictor import Predictor
 from posrefine.inference.proposals import centre_proposals
 from posrefine.inference.protocol import MMPOSE, OFFICIAL, PROTOCOLS, NmsOrder, RescoreInputs
@@ -55,7 +56,7 @@ def test_a_joint_in_the_mirrored_image_comes_back_to_where_it_is(protocol):
     mirrored[:, 0] = 4 * WIDTH - 1 - mirrored[:, 0] - moved
     offset = torch.stack([ideal_offset(joints), ideal_offset(mirrored)])
     heatmap = torch.zeros(2, 18, HEIGHT, WIDTH)
-    maps = merge_views(1.0, heatmap, offset, COCO, protocol, flip=True)
+    maps = merge_views(1.0, heatmap, DenseOffsets(offset), COCO, protocol, flip=True)
     cells = torch.tensor([[[3, 2], [7, 5]]])
     positions = 4 * joint_positions(maps, cells, COCO, protocol)
     assert positions.shape == (1, 2, 2, 17, 2)
@@ -74,7 +75,8 @@ def test_mirrored_heat_comes_back_on_the_other_sides_joint(protocol):
     left, right = COCO.joints.index("left_wrist"), COCO.joints.index("right_wrist")
     heatmap[1, left, 4, 2] = 1.0
     heatmap[1, 17, 4, 2] = 1.0
-    merged = merge_views(1.0, heatmap, torch.zeros(2, 34, HEIGHT, WIDTH), COCO, protocol, flip=True).heatmap
+    offsets = DenseOffsets(torch.zeros(2, 34, HEIGHT, WIDTH))
+    merged = merge_views(1.0, heatmap, offsets, COCO, protocol, flip=True).heatmap
     column = WIDTH - 1 - 2 + (1 if protocol is MMPOSE else 0)
     assert merged[0, right].nonzero().tolist() == [[4, column]]
     assert merged[0, 17].nonzero().tolist() == [[4, column]]
@@ -85,7 +87,8 @@ def test_mirrored_heat_comes_back_on_the_other_sides_joint(protocol):
 def one_scale(seed, batch=1, side=16):
     generator = torch.Generator().manual_seed(seed)
     heatmap = torch.rand(batch, 18, side, side, generator=generator)
-    return ScaleMaps(1.0, heatmap, torch.randn(batch, 34, side, side, generator=generator) * 2, None)
+    offset = torch.randn(batch, 34, side, side, generator=generator) * 2
+    return ScaleMaps(1.0, heatmap, DenseOffsets(offset), mirrored=False)
 
 
 IDENTITY = torch.tensor([[1.0, 0.0, 1.0, 0.0]])
@@ -145,8 +148,8 @@ def test_centres_of_other_scales_are_brought_to_scale_ones_highest_and_weighed_l
     base[:, -1], other[:, -1] = 0.0, 0.0
     base[0, -1, 2, 2], other[0, -1, 24, 24], other[0, -1, 28, 4] = 0.6, 0.3, 0.15
     maps = [
-        ScaleMaps(2.0, other, torch.zeros(1, 2 * joints, 32, 32), None),
-        ScaleMaps(1.0, base, torch.zeros(1, 2 * joints, 16, 16), None),
+        ScaleMaps(2.0, other, DenseOffsets(torch.zeros(1, 2 * joints, 32, 32)), mirrored=False),
+        ScaleMaps(1.0, base, DenseOffsets(torch.zeros(1, 2 * joints, 16, 16)), mirrored=False),
     ]
     persons = Decoder(skeleton, OFFICIAL, 0.15)(maps, (64, 64), IDENTITY)
     expected = [0.6, 0.6 * weight, 0.3 * weight]
@@ -168,7 +171,7 @@ def test_the_spread_is_the_root_mean_square_distance_of_the_views_from_their_mea
     straight, mirrored = torch.zeros(1, 34, 16, 16), torch.zeros(1, 34, 16, 16)
     # The mirrored view puts every joint 2 cells lower: 8 input px, 16 image px; each view is 8 from the mean.
     mirrored[:, 1::2] = -2.0
-    maps = ScaleMaps(1.0, centre, straight, mirrored)
+    maps = ScaleMaps(1.0, centre, DenseOffsets(torch.cat([straight, mirrored])), mirrored=True)
     persons = Decoder(COCO, OFFICIAL, 0.05)([maps], (64, 64), torch.tensor([[2.0, 0.0, 2.0, 0.0]]))
     assert persons.found.sum() == 1
     torch.testing.assert_close(persons.spread_px[persons.found], torch.full((1, 17), 8.0))
@@ -183,7 +186,7 @@ def test_views_that_agree_at_every_scale_have_no_spread():
         heatmap = torch.zeros(1, 18, height, width)
         heatmap[:, :, height // 2, width // 2] = 1.0
         offset = ideal_offset(joints * scale, height, width)[None]
-        maps.append(ScaleMaps(scale, heatmap, offset, None))
+        maps.append(ScaleMaps(scale, heatmap, DenseOffsets(offset), mirrored=False))
     persons = Decoder(COCO, OFFICIAL, 0.0)(maps, (4 * HEIGHT, 4 * WIDTH), IDENTITY)
     assert persons.found.sum() == 3
     assert persons.spread_px[persons.found].max() < 1e-4

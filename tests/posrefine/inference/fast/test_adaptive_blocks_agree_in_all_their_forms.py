@@ -1,4 +1,4 @@
-"""Bags on CPUs, the stacked form and the Triton kernel, against the network's own adaptive block."""
+"""Blocks computed at points, the stacked form and the Triton kernel, against the network's own blocks."""
 
 import os
 import subprocess
@@ -9,16 +9,17 @@ import torch
 import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.networks import noisy_network
 
 from posrefine.inference.fast.backend import Backend, Library
-from posrefine.inference.fast.bags import _BagBlock
-from posrefine.inference.fast.heads import FastHeatmapHead
+from posrefine.inference.fast.points import PointOffsetHead, PointOffsets, _Block
 from posrefine.inference.fast.stacked import (
     CHANNELS,
     StackedOffsetHead,
     adaptive_weights,
     plain_adaptive_block,
 )
+from posrefine.inference.offsets import DenseOffsets
 from posrefine.modeling.adaptive_conv import AdaptiveBlock
 
 CPU = torch.device("cpu")
@@ -54,17 +55,45 @@ def padded(x: torch.Tensor, joints: int) -> torch.Tensor:
     spread=st.sampled_from([0.0, 0.1, 1.0, 10.0]),
     seed=st.integers(0, 2**16),
 )
-def test_bags_blend_the_same_cells(batch, eighths, channels, spread, seed):
+def test_blocks_at_points_are_what_blocks_everywhere_are_there(batch, eighths, channels, spread, seed):
     joints = 2
-    block = random_block(joints, channels, spread, seed)
+    blocks = [random_block(joints, channels, spread, seed + index) for index in range(2)]
     x = features(batch, joints * channels, 8 * eighths[0], 8 * eighths[1])
-    wanted = block(x)
-    backend = Backend(CPU, torch.float32, Library.ONEDNN)
-    for joint, (part, theirs) in enumerate(
-        zip(x.split(channels, dim=1), wanted.split(channels, dim=1), strict=True)
-    ):
-        found = _BagBlock(block, joint, backend)(part.contiguous(memory_format=torch.channels_last))
-        torch.testing.assert_close(found, theirs, atol=1e-3 if spread > 1 else 1e-4, rtol=1e-4)
+    generator = torch.Generator().manual_seed(seed)
+    final = torch.randn(joints * 2, channels, 1, 1, generator=generator)
+    bias = torch.randn(joints * 2, generator=generator)
+    columns, rows = x.shape[3], x.shape[2]
+    cells = torch.stack(
+        [torch.randint(side, (batch, 5), generator=generator) for side in (columns, rows)], dim=-1
+    )
+    # Where random maps jump from cell to cell, a tap that moves by a millionth of a cell shows a block later.
+    for count in (0, 1, 2) if spread < 1 else (0, 1):
+        everywhere = x
+        for block in blocks[:count]:
+            everywhere = block(everywhere)
+        wanted = DenseOffsets(F.conv2d(everywhere, final, bias, groups=joints)).at(cells)
+        found = PointOffsets(
+            x,
+            [_Block.of(block, joints) for block in blocks[:count]],
+            final.view(joints, 2, channels).transpose(1, 2),
+            bias.view(joints, 1, 2),
+        ).at(cells)
+        torch.testing.assert_close(found, wanted, atol=1e-2 if spread > 1 else 1e-3, rtol=1e-3)
+
+
+def test_no_cells_give_no_offsets():
+    block = _Block.of(random_block(2, 8, 0.1), 2)
+    points = PointOffsets(features(3, 16, 8, 8), [block], torch.ones(2, 8, 2), torch.zeros(2, 1, 2))
+    assert points.at(torch.zeros(3, 0, 2, dtype=torch.int64)).shape == (3, 0, 2, 2)
+
+
+def test_many_cells_are_read_in_parts_and_give_what_few_give(monkeypatch):
+    blocks = [_Block.of(random_block(2, 8, 0.5, seed), 2) for seed in range(2)]
+    points = PointOffsets(features(2, 16, 16, 16), blocks, torch.ones(2, 8, 2), torch.zeros(2, 1, 2))
+    cells = torch.randint(16, (2, 30, 2), generator=torch.Generator().manual_seed(0))
+    together = points.at(cells)
+    monkeypatch.setattr("posrefine.inference.fast.points._ROWS_AT_A_TIME", 2 * 45**2 * 7)
+    torch.testing.assert_close(points.at(cells), together, atol=1e-3, rtol=1e-3)
 
 
 @pytest.mark.parametrize("channels", [8, 15])
@@ -76,22 +105,21 @@ def test_the_stacked_form_fills_up_channels_with_zeros(channels):
     torch.testing.assert_close(found, padded(block(x), 3), atol=1e-4, rtol=1e-4)
 
 
-def test_the_stacked_head_computes_what_the_bags_compute():
-    from support.networks import noisy_network
-
-    from posrefine.inference.fast.bags import BagOffsetHead
-
+def test_the_stacked_head_computes_what_the_head_at_points_computes():
     network = noisy_network().eval()
     widths = network.variant.network.backbone.branch_channels
     maps = [features(2, width, 16 >> level, 24 >> level) for level, width in enumerate(widths)]
     backend = Backend(CPU, torch.float32, Library.TORCH)
+    cells = torch.tensor([[[0, 0], [23, 15], [7, 9]], [[23, 0], [0, 15], [11, 3]]])
     with torch.inference_mode():
-        bags = BagOffsetHead(network, widths, backend)(maps)
-        stacked = StackedOffsetHead(network, widths, backend, plain_adaptive_block)(maps)
-        assert FastHeatmapHead(network.transition_heatmap, network.head_heatmap, widths, backend)(
-            maps
-        ).shape == (2, 18, 16, 24)
-    torch.testing.assert_close(stacked, bags, atol=1e-4, rtol=1e-4)
+        points, stacked = (
+            head.offsets(head(maps)).at(cells)
+            for head in (
+                PointOffsetHead(network, widths, backend),
+                StackedOffsetHead(network, widths, backend, plain_adaptive_block),
+            )
+        )
+    torch.testing.assert_close(stacked, points, atol=1e-4, rtol=1e-4)
 
 
 def in_new_process(script: str, **environment: str) -> None:

@@ -8,7 +8,7 @@ from torch import nn
 from posrefine.build import build_model
 from posrefine.inference.device import Precision, choose_dtype
 from posrefine.inference.fast.backend import Backend, Library
-from posrefine.inference.fast.network import FastNetwork
+from posrefine.inference.fast.network import FastMaps, FastNetwork
 from posrefine.inference.fast.prepare import PreparedNetwork
 from posrefine.inference.predictor import Predictor
 from posrefine.modeling.network import PoseMaps
@@ -54,8 +54,24 @@ def assert_close(found: PoseMaps, wanted: PoseMaps) -> None:
 def assert_prepared_alike(network, images, library=Library.ONEDNN):
     with torch.inference_mode():
         wanted = network.eval()(network.normalise(images))
-        found = FastNetwork(network, Backend(CPU, torch.float32, library))(images)
+        found = everything(FastNetwork(network, Backend(CPU, torch.float32, library)), images)
     assert_close(found, wanted)
+
+
+def everything(network: FastNetwork | PreparedNetwork, images: torch.Tensor) -> PoseMaps:
+    """The heatmaps, and the offsets read at every cell."""
+    with torch.inference_mode():
+        maps = network(images)
+        batch, _, height, width = maps.heatmap.shape
+        y, x = torch.meshgrid(torch.arange(height), torch.arange(width), indexing="ij")
+        cells = torch.stack([x, y], dim=-1).view(1, -1, 2).expand(batch, -1, -1)
+        read = network.offsets(maps).at(cells)
+    assert read.shape == (batch, height * width, network_joints(maps), 2)
+    return PoseMaps(maps.heatmap, read.flatten(2).transpose(1, 2).reshape(batch, -1, height, width))
+
+
+def network_joints(maps: FastMaps) -> int:
+    return maps.heatmap.shape[1] - 1
 
 
 @pytest.mark.parametrize("library", [Library.ONEDNN, Library.TORCH])
@@ -85,7 +101,7 @@ def test_published_networks_on_golden_inputs(name, skeleton):
     # The golden inputs are normalised already.
     network.pixel_mean.fill_(0)
     network.pixel_std.fill_(1 / 255)
-    found = PreparedNetwork(network, CPU, torch.float32)(images)
+    found = everything(PreparedNetwork(network, CPU, torch.float32), images)
     assert_close(found, PoseMaps(*(torch.from_numpy(golden[key]) for key in ("heatmap", "offset"))))
 
 
@@ -107,7 +123,7 @@ def test_taps_far_outside_the_map_or_nowhere():
         assert_prepared_alike(network, pixels(1, 3, 64, 64))
     with torch.no_grad():
         block.affine_conv.bias[4] = torch.nan
-    maps = PreparedNetwork(network, CPU, torch.float32)(pixels(1, 3, 64, 64))
+    maps = everything(PreparedNetwork(network, CPU, torch.float32), pixels(1, 3, 64, 64))
     assert maps.offset[:, 2:].isfinite().all()
 
 
@@ -115,31 +131,29 @@ def test_a_prepared_network_keeps_nothing_of_the_callers():
     network = with_statistics(noisy_network())
     images = pixels(1, 3, 64, 64)
     prepared = PreparedNetwork(network, CPU, torch.float32)
-    before = prepared(images)
+    before = everything(prepared, images)
     with torch.no_grad():
         for tensor in (*network.parameters(), *network.buffers()):
             tensor.zero_()
-    after = prepared(images)
+    after = everything(prepared, images)
     assert all(torch.equal(one, other) for one, other in zip(before, after, strict=True))
 
 
 def test_maps_of_one_call_survive_the_next():
     prepared = PreparedNetwork(noisy_network(), CPU, torch.float32)
     first = prepared(pixels(1, 3, 64, 64))
-    kept = PoseMaps(*(tensor.clone() for tensor in first))
+    kept = FastMaps(*(tensor.clone() for tensor in first))
     prepared(255 - pixels(1, 3, 64, 64))
     assert torch.equal(first.heatmap, kept.heatmap)
-    assert torch.equal(first.offset, kept.offset)
+    assert torch.equal(first.of_joints, kept.of_joints)
 
 
 def test_how_it_was_prepared_can_be_told():
     preparation = Predictor(noisy_network(), input_size=64, precision="float32").preparation
-    assert preparation.adaptive == "embedding_bag"
+    assert preparation.adaptive == "points"
     assert preparation.dtype == torch.float32
     assert preparation.seconds < 60
-    assert str(preparation).startswith(
-        "cpu, float32, oneDNN convolutions, adaptive ones by embedding_bag; ready in"
-    )
+    assert str(preparation).startswith("cpu, float32, oneDNN convolutions, adaptive ones by points; ready in")
 
 
 def test_float32_is_float32_and_auto_is_the_faster_one():
@@ -152,7 +166,7 @@ def test_float32_is_float32_and_auto_is_the_faster_one():
 
 def test_bfloat16_maps_are_float32_for_both_skeletons():
     for skeleton in (COCO, CROWDPOSE):
-        maps = PreparedNetwork(noisy_network(skeleton), CPU, torch.bfloat16)(pixels(1, 3, 64, 64))
+        maps = everything(PreparedNetwork(noisy_network(skeleton), CPU, torch.bfloat16), pixels(1, 3, 64, 64))
         assert maps.heatmap.shape[1] == skeleton.num_joints + 1
         assert maps.offset.shape[1] == 2 * skeleton.num_joints
         assert maps.offset.dtype == torch.float32

@@ -56,11 +56,13 @@ def assert_poses_survive(images, input_size):
         assert error < MAX_HEAT_ERROR * wanted.heatmap.std()
         cells = centre_proposals(wanted.heatmap[:, -1], OFFICIAL).cells
         poses = [
-            joint_positions(ScaleMaps(1.0, maps.heatmap, maps.offset, None), cells, COCO, OFFICIAL)
+            joint_positions(
+                ScaleMaps(1.0, maps.heatmap, network.offsets(maps), mirrored=False), cells, COCO, OFFICIAL
+            )
             .flatten(0, 2)
             .double()
             .numpy()
-            for maps in (found, wanted)
+            for network, maps in ((reduced, found), (exact, wanted))
         ]
         similarities.append(oks(*poses))
     assert len(np.concatenate(similarities)) > len(images)
