@@ -139,7 +139,9 @@ def test_a_killed_run_is_not_resumed_with_other_weights_or_settings_but_with_oth
 def random_kills(output: str, times: int) -> Iterator[list[str]]:
     """While the block lasts, one random worker is killed for each unit that finishes, so many times in all.
 
-    Workers that are killed faster than they can finish anything would only show that they can be killed.
+    Workers that are killed faster than they can finish anything would only show that they can be killed. The first
+    one is an inference actor: units wait for commits that get killed, and a quick actor would be through with all
+    of them, and gone, before chance came to it.
     """
     killed: list[str] = []
     over, chance = threading.Event(), random.Random(20)
@@ -147,11 +149,13 @@ def random_kills(output: str, times: int) -> Iterator[list[str]]:
     def kill() -> None:
         finished = 0
         while len(killed) < times and not over.wait(0.02):
-            workers = worker_pids("ray::Map") + worker_pids("ray::AttemptLedger")
+            actors = worker_pids("InferenceActor") if not killed else []
+            workers = actors or worker_pids("ray::Map") + worker_pids("ray::AttemptLedger")
             if (units := units_of(output)) > finished and workers:
                 pid, finished = chance.choice(sorted(workers)), units
-                title = Path(f"/proc/{pid}/cmdline").read_text()
-                with suppress(ProcessLookupError):
+                # It may have ended by itself just now.
+                with suppress(ProcessLookupError, FileNotFoundError):
+                    title = Path(f"/proc/{pid}/cmdline").read_text()
                     os.kill(pid, signal.SIGKILL)
                     killed.append(title)
 
