@@ -62,7 +62,7 @@ def publish_model(job: TrainingJob, state: dict[str, Any], storage: Storage) -> 
     size_px = settings.validation_size(settings.input_size)
     metrics = {} if job.validation is None else job.validation.metrics(model, size_px).model_dump()
     storage.put(join_uri(settings.output, METRICS_NAME), json.dumps(metrics, indent=2).encode())
-    storage.put(card, _card(job, state["step"], sha256, metrics).encode())
+    storage.put(card, _card(job, state["step"], sha256, size_px, metrics).encode())
     return PublishedModel(weights, sha256, card, metrics)
 
 
@@ -73,12 +73,11 @@ def _data(job: TrainingJob) -> str:
     return f"{len(job.source)} images of {settings.images}, labelled by {settings.annotations}"
 
 
-def _card(job: TrainingJob, steps: int, sha256: str, metrics: dict[str, float]) -> str:
+def _card(job: TrainingJob, steps: int, sha256: str, size_px: int, metrics: dict[str, float]) -> str:
     settings = job.settings
     parameters = sum(parameter.numel() for parameter in job.model.parameters())
     recipe = {**asdict(job.recipe), **asdict(settings.augmentation()), **asdict(settings.targets())}
     figures = [f"| {name} | {value:.4f} |" for name, value in metrics.items()]
-    size_px = settings.validation_size(settings.input_size)
     held_out = settings.val_images or "rendered scenes of seeds that were not trained on"
     return "\n".join(
         [

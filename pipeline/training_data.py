@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import io
 import os
-import time
+import threading
 from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
 from typing import Any
@@ -30,8 +30,10 @@ STEPS_PER_BLOCK = 16
 MAX_BLOCKS = 5_000
 PREPARE_CPUS = 1.0
 BATCHES_AHEAD = 4
-LOOP_PAUSE_S = 0.02
+LOOP_TURN_S = 0.1
+"""Ray Data's loop turns as often as this at least, as it does where it waits for its tasks."""
 PREPARE_NICENESS = 19
+_batch_taken = threading.Event()
 
 
 def rank_batches(stream: ViewStream, first_step: int) -> Iterator[Batch]:
@@ -62,7 +64,7 @@ def rank_batches(stream: ViewStream, first_step: int) -> Iterator[Batch]:
     ordinals = ray.data.range(steps, override_num_blocks=min(MAX_BLOCKS, -(-steps // STEPS_PER_BLOCK)))
     ordinals.context.execution_options.preserve_order = True
     ordinals.context.raise_original_map_exception = True
-    ordinals.context.custom_execution_callback_classes = [_Pause]
+    ordinals.context.custom_execution_callback_classes = [_WaitForRoom]
     prepared = ordinals.map_batches(prepare, batch_size=1, num_cpus=PREPARE_CPUS)
     collated = prepared.iterator().iter_torch_batches(
         batch_size=1, prefetch_batches=BATCHES_AHEAD, collate_fn=collate
@@ -71,21 +73,25 @@ def rank_batches(stream: ViewStream, first_step: int) -> Iterator[Batch]:
         for step, (arrived, batch) in enumerate(collated, start=first_step):
             if arrived != step:
                 raise InvariantBroken(f"training data: step {arrived} came in place of step {step}")
+            _batch_taken.set()
             yield batch
 
 
-class _Pause:
-    """Ray Data's callback that lets its loop rest between two steps.
+class _WaitForRoom:
+    """Ray Data's callback that makes its loop wait until a batch was taken.
 
-    The loop shares the training process; once enough blocks are ready it would turn without any wait.
+    The loop shares the training process. It waits for its tasks, but while enough blocks are ready it has
+    none, and would turn without any wait until there is room for another. Ray makes the instance, and sends
+    the class to its tasks, so the event is the module's.
     """
 
     def before_execution_starts(self, executor: object) -> None:
         """Nothing to do."""
 
     def on_execution_step(self, executor: object) -> None:
-        """Called by the loop after each step."""
-        time.sleep(LOOP_PAUSE_S)
+        """Called by the loop after each turn."""
+        _batch_taken.wait(LOOP_TURN_S)
+        _batch_taken.clear()
 
     def after_execution_succeeds(self, executor: object) -> None:
         """Nothing to do."""

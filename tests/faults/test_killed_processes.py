@@ -139,9 +139,9 @@ def test_a_killed_run_is_not_resumed_with_other_weights_or_settings_but_with_oth
 def random_kills(output: str, times: int) -> Iterator[list[str]]:
     """While the block lasts, one random worker is killed for each unit that finishes, so many times in all.
 
-    Workers that are killed faster than they can finish anything would only show that they can be killed. The first
-    one is an inference actor: units wait for commits that get killed, and a quick actor would be through with all
-    of them, and gone, before chance came to it.
+    Workers that are killed faster than they can finish anything would only show that they can be killed. The
+    first one is an inference actor: units wait for commits that get killed, and a quick actor would be
+    through with all of them, and gone, before chance came to it.
     """
     killed: list[str] = []
     over, chance = threading.Event(), random.Random(20)
