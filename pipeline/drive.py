@@ -24,7 +24,8 @@ from pipeline.readers import ReadOptions
 from pipeline.receipt import Receipt
 from pipeline.record import RunRecord
 from pipeline.session import own_errors, ray_session
-from pipeline.stages import StageContext, receipts_of
+from pipeline.stage_tasks import StageContext
+from pipeline.stages import receipts_of
 from pipeline.storage import Storage
 from pipeline.telemetry import RunTally, Telemetry
 from pipeline.waiting import waiting_for_actors

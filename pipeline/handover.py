@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
 from pipeline.schema import UNIT_SCHEMA, ImageResult, unit_table
 from pipeline.units import LoadedImage
@@ -63,10 +64,8 @@ class LoadedUnit:
     def to_table(self) -> pa.Table:
         """One row."""
         columns = [pa.array([getattr(i, f.name) for i in self.images], f.type) for f in _IMAGE_FIELDS]
-        pixels = [None if i.pixels is None else np.ascontiguousarray(i.pixels).data for i in self.images]
-        images = pa.StructArray.from_arrays(
-            [*columns, pa.array(pixels, pa.large_binary())], fields=[*_IMAGE_FIELDS, _PIXELS]
-        )
+        pixels = _binary([image.pixels for image in self.images])
+        images = pa.StructArray.from_arrays([*columns, pixels], fields=[*_IMAGE_FIELDS, _PIXELS])
         return _one_row(_LOADED_SCHEMA, [self.unit_id, self.attempts, self.load_s], images)
 
     @staticmethod
@@ -83,6 +82,22 @@ class LoadedUnit:
         return LoadedUnit(
             **values, images=[_loaded_image(row, pixels[index]) for index, row in enumerate(rows)]
         )
+
+
+def _binary(arrays: Sequence[NDArray[np.uint8] | None]) -> pa.LargeBinaryArray:
+    """The bytes of each array, copied once; null for None.
+
+    `pa.array` would keep every memoryview that it is given for as long as the process lives (seen with 26.0.1),
+    and copy once more whenever its buffer grows.
+    """
+    ends = np.cumsum([0, *(0 if array is None else array.nbytes for array in arrays)], dtype=np.int64)
+    data = np.empty(ends[-1], np.uint8)
+    for array, start, end in zip(arrays, ends, ends[1:], strict=False):
+        if array is not None:
+            data[start:end].reshape(array.shape)[...] = array
+    valid = np.packbits(np.array([array is not None for array in arrays], np.bool_), bitorder="little")
+    buffers = [pa.py_buffer(part) for part in (valid, ends, data)]
+    return pa.Array.from_buffers(pa.large_binary(), len(arrays), buffers)
 
 
 def _loaded_image(row: dict[str, object], pixels: pa.LargeBinaryScalar) -> LoadedImage:

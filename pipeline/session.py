@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import signal
 import threading
 from collections.abc import Iterator
@@ -15,6 +16,8 @@ from posrefine.errors import PosRefineError
 
 __all__ = ["own_errors", "ray_session"]
 
+_IDLE_WORKER_MS = "60000"
+
 
 @contextmanager
 def ray_session() -> Iterator[None]:
@@ -26,6 +29,9 @@ def ray_session() -> Iterator[None]:
     if ray.is_initialized():
         yield
         return
+    # Ray ends a worker that has had nothing to do for a second, and the next unit waits and pays for another
+    # one. This is read by a Ray that is started here, not by a cluster that is joined.
+    os.environ.setdefault("RAY_idle_worker_killing_time_threshold_ms", _IDLE_WORKER_MS)
     # Without a record of its progress blocks and plans: the run reports by itself.
     logging.getLogger("ray.data").setLevel(logging.ERROR)
     on_termination = signal.getsignal(signal.SIGTERM)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import weakref
 
 import numpy as np
 from hypothesis import given, settings
@@ -45,6 +46,23 @@ def test_pixels_are_not_copied_on_their_way_out():
     (image,) = LoadedUnit.from_table(table).images
     assert image.pixels is not None
     assert not image.pixels.flags.owndata
+
+
+def test_nothing_keeps_an_images_pixels_once_its_unit_was_handed_over():
+    image = loaded(0, (4, 5))
+    assert image.pixels is not None
+    pixels = weakref.ref(image.pixels)
+    table = LoadedUnit("u1", 1, 0.0, [image]).to_table()
+    assert len(table) == 1
+    del image
+    assert pixels() is None
+
+
+def test_pixels_that_lie_otherwise_in_memory_come_out_as_they_look():
+    turned = np.moveaxis(np.arange(60, dtype=np.uint8).reshape(3, 4, 5), 0, 2)
+    image = dataclasses.replace(loaded(0, (4, 5)), pixels=turned)
+    (back,) = LoadedUnit.from_table(LoadedUnit("u1", 1, 0.0, [image]).to_table()).images
+    np.testing.assert_array_equal(back.pixels, turned)
 
 
 @settings(deadline=None)
