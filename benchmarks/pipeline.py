@@ -34,16 +34,16 @@ COCO_SIZE = SceneSpec(width_px=640, height_px=480, people=(1, 6))
 """COCO's usual photograph; quality 98 brings rendered scenes near its 160 kB."""
 DIFFERENT_IMAGES = 32
 IMAGES_OF_A_TAR = 500
-NETWORKS = (("posrefine_tiny", 256, 256), ("dekr_w32", 512, 64))
-"""Name, input size and number of images."""
+NETWORKS = (("posrefine_tiny", 256, 1024, 32), ("dekr_w32", 512, 64, 8))
+"""Name, input size, number of images, and images of a unit, which the bare predictor is given at once as well."""
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--idle-images", type=int, default=6000)
-    parser.add_argument("--networks", default=",".join(name for name, _, _ in NETWORKS))
+    parser.add_argument("--idle-images", type=int, default=12_000)
+    parser.add_argument("--networks", default=",".join(name for name, *_ in NETWORKS))
     arguments = parser.parse_args()
     photographs = [encoded(seed) for seed in range(DIFFERENT_IMAGES)]
     with tempfile.TemporaryDirectory(prefix="posrefine-benchmark-") as name:
@@ -72,11 +72,14 @@ def idle(folder: Path, photographs: list[bytes], images: int) -> dict[str, Any]:
         for number, start in enumerate(range(0, images, IMAGES_OF_A_TAR)):
             tar = tar_of(photographs, range(start, min(images, start + IMAGES_OF_A_TAR)))
             put(environment, f"{number:05d}.tar", tar)
-        command = [sys.executable, "benchmarks/idle_model.py", "--input", "s3://bucket/in", "--output"]
+        # There is no network, so loading has the cores.
+        settings = ["--actors", "1", "--num-cpus-per-actor", "0.2"]
+        given = ["--input", "s3://bucket/in", "--output", str(folder / "idle")]
         output = folder / "idle"
         started = time.perf_counter()
         first = first_unit(output, started)
-        subprocess.run([*command, str(output)], check=True, cwd=ROOT, env=environment)
+        command = [sys.executable, "benchmarks/idle_model.py", *settings, *given]
+        subprocess.run(command, check=True, cwd=ROOT, env=environment)
         seconds = time.perf_counter() - started
     outcome = json.loads((output / "outcome.json").read_text())
     flowing_s = outcome["seconds"] - outcome["startup_s"]
@@ -91,22 +94,24 @@ def idle(folder: Path, photographs: list[bytes], images: int) -> dict[str, Any]:
 
 
 def efficiency(
-    folder: Path, photographs: list[bytes], model: str, input_size: int, images: int
+    folder: Path, photographs: list[bytes], model: str, input_size: int, images: int, at_once: int
 ) -> dict[str, Any]:
     given, output = folder / f"{model}.tar", folder / model
     given.write_bytes(tar_of(photographs, range(images)))
     command = [sys.executable, "jobs/annotate.py", "run", "--input", str(given), "--output", str(output)]
-    settings = ["--model", model, "--weights", "untrained", "--unit-bytes", str(2**21)]
+    unit_bytes = given.stat().st_size * at_once // images
+    settings = ["--model", model, "--weights", "untrained", "--unit-bytes", str(unit_bytes)]
     subprocess.run([*command, *settings], check=True, cwd=ROOT)
     outcome = json.loads((output / "outcome.json").read_text())
     precision = json.loads((output / "run.json").read_text())["fingerprint"]["precision"]
     threads = max(1, (os.cpu_count() or 1) - 1)
-    bare = bare_images_per_s(given, model, input_size, precision, threads)
+    bare = bare_images_per_s(given, model, input_size, precision, threads, at_once)
     run = images / (outcome["seconds"] - outcome["startup_s"])
     return {
         "model": model,
         "input_size": input_size,
         "images": images,
+        "images_of_a_unit": at_once,
         "precision": precision,
         "threads_of_the_actor": threads,
         "run_images_per_s": round(run, 2),
@@ -117,7 +122,9 @@ def efficiency(
     }
 
 
-def bare_images_per_s(tar: Path, model: str, input_size: int, precision: str, threads: int) -> float:
+def bare_images_per_s(
+    tar: Path, model: str, input_size: int, precision: str, threads: int, at_once: int
+) -> float:
     """Images/s of the predictor alone on the images of a tar, decoded beforehand; in a process of its own."""
     program = f"""
 import io, tarfile, time
@@ -129,10 +136,10 @@ torch.manual_seed(0)
 with tarfile.open({str(tar)!r}) as file:
     images = [np.asarray(Image.open(io.BytesIO(file.extractfile(member).read()))) for member in file]
 predictor = Predictor(build_model({model!r}), {input_size}, precision={precision!r})
-predictor(images[:32])
+predictor(images[:{at_once}])
 started = time.perf_counter()
-for first in range(0, len(images), 32):
-    predictor(images[first : first + 32])
+for first in range(0, len(images), {at_once}):
+    predictor(images[first : first + {at_once}])
 print(len(images) / (time.perf_counter() - started))
 """
     found = subprocess.run(

@@ -11,9 +11,9 @@ from posrefine.errors import ConfigurationError
 
 __all__ = ["COMMIT_CPUS", "LOAD_CPUS", "ClusterPlan", "NodeResources", "cluster_nodes", "plan_cluster"]
 
-# Different from each other and from the actors', because Ray fuses stages that ask for the same.
-LOAD_CPUS = 0.5
-COMMIT_CPUS = 0.25
+# Numbers that nobody gives an actor, because Ray fuses stages that ask for the same.
+LOAD_CPUS = 0.49
+COMMIT_CPUS = 0.24
 
 
 @dataclass(frozen=True)

@@ -87,8 +87,8 @@ class LoadedUnit:
 def _binary(arrays: Sequence[NDArray[np.uint8] | None]) -> pa.LargeBinaryArray:
     """The bytes of each array, copied once; null for None.
 
-    `pa.array` would keep every memoryview that it is given for as long as the process lives (seen with 26.0.1),
-    and copy once more whenever its buffer grows.
+    `pa.array` would keep every memoryview that it is given for as long as the process lives (seen with
+    26.0.1), and copy once more whenever its buffer grows.
     """
     ends = np.cumsum([0, *(0 if array is None else array.nbytes for array in arrays)], dtype=np.int64)
     data = np.empty(ends[-1], np.uint8)

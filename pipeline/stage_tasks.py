@@ -25,6 +25,7 @@ from pipeline.readers import ReadOptions
 from pipeline.receipt import Receipt
 from pipeline.storage import Storage
 from posrefine.errors import ImageStatus, ObjectExists
+from posrefine.freed_memory import keep_freed_memory
 
 __all__ = ["StageContext", "commit", "load"]
 
@@ -58,6 +59,7 @@ class StageContext:
 
 def load(batch: dict[str, np.ndarray], context: StageContext) -> pa.Table:
     """Stage 1, a task: fetch and decode a unit's images."""
+    keep_freed_memory()
     started = time.perf_counter()
     unit = context.manifest.unit(str(batch["unit_id"][0]))
     with attempt(context.ledger, "load", unit.unit_id) as (this, touch):

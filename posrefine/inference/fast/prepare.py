@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from posrefine.freed_memory import keep_freed_memory
 from posrefine.inference.fast.backend import Backend, Library
 from posrefine.inference.fast.graphs import CudaGraphs
 from posrefine.inference.fast.network import FastMaps, FastNetwork
@@ -62,7 +63,7 @@ class PreparedNetwork:
         with torch.inference_mode():
             fast = FastNetwork(network, backend)
         if device.type == "cpu":
-            _keep_freed_memory()
+            keep_freed_memory()
         self._offsets = fast.offsets
         self._run: Callable[[Tensor], FastMaps] = fast if device.type != "cuda" else CudaGraphs(fast)
         self.preparation = Preparation(
@@ -86,15 +87,6 @@ class PreparedNetwork:
     def offsets(self, maps: FastMaps) -> Offsets:
         """The offsets in what the network computed; maps of several calls may be concatenated first."""
         return self._offsets(maps)
-
-
-def _keep_freed_memory() -> None:
-    """Lets glibc reuse a map's memory for the next one instead of returning it to the system every time.
-
-    It does so for blocks up to the largest that was ever freed, 32 MiB at most. Without this a float32
-    forward pass at 512x512 px spends 2% of its time on page faults.
-    """
-    torch.empty(31 * 2**20, dtype=torch.uint8)
 
 
 def bfloat16_is_fast(device: torch.device) -> bool:
