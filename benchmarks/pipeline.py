@@ -10,12 +10,10 @@
 from __future__ import annotations
 
 import argparse
-import io
 import json
 import os
 import subprocess
 import sys
-import tarfile
 import tempfile
 import threading
 import time
@@ -25,14 +23,9 @@ from pathlib import Path
 from typing import Any
 
 from machine import machine, store
-from PIL import Image
-
-from posrefine.synthetic import SceneSpec, render_scene
+from photographs import coco_size_jpegs, tar_of
 
 ROOT = Path(__file__).parents[1]
-COCO_SIZE = SceneSpec(width_px=640, height_px=480, people=(1, 6))
-"""COCO's usual photograph; quality 98 brings rendered scenes near its 160 kB."""
-DIFFERENT_IMAGES = 32
 IMAGES_OF_A_TAR = 500
 NETWORKS = (("posrefine_tiny", 256, 1024, 32), ("dekr_w32", 512, 64, 8))
 """Name, input size, number of images, and images of a unit, which the bare predictor is given at once as well."""
@@ -45,7 +38,7 @@ def main() -> None:
     parser.add_argument("--idle-images", type=int, default=12_000)
     parser.add_argument("--networks", default=",".join(name for name, *_ in NETWORKS))
     arguments = parser.parse_args()
-    photographs = [encoded(seed) for seed in range(DIFFERENT_IMAGES)]
+    photographs = coco_size_jpegs()
     with tempfile.TemporaryDirectory(prefix="posrefine-benchmark-") as name:
         folder = Path(name)
         result: dict[str, Any] = {
@@ -59,12 +52,6 @@ def main() -> None:
             if case[0] in arguments.networks.split(",")
         ]
     store("pipeline", result)
-
-
-def encoded(seed: int) -> bytes:
-    file = io.BytesIO()
-    Image.fromarray(render_scene(seed, COCO_SIZE).image).save(file, "JPEG", quality=98)
-    return file.getvalue()
 
 
 def idle(folder: Path, photographs: list[bytes], images: int) -> dict[str, Any]:
@@ -159,16 +146,6 @@ def first_unit(output: Path, started: float) -> list[float]:
 
     threading.Thread(target=watch, daemon=True).start()
     return found
-
-
-def tar_of(photographs: list[bytes], numbers: range) -> bytes:
-    file = io.BytesIO()
-    with tarfile.open(fileobj=file, mode="w") as tar:
-        for number in numbers:
-            member = tarfile.TarInfo(f"{number:08d}.jpg")
-            member.size = len(photographs[number % len(photographs)])
-            tar.addfile(member, io.BytesIO(photographs[number % len(photographs)]))
-    return file.getvalue()
 
 
 @contextmanager

@@ -29,6 +29,7 @@ def tables() -> str:
     parts += [predictor_table(load(path)) for path in sorted(RESULTS.glob("predictor_*.json"))]
     for name, write in (
         ("pipeline", pipeline_tables),
+        ("pipeline_workers", workers_table),
         ("pipeline_memory", memory_table),
         ("planning", plan_table),
         ("training", training_table),
@@ -123,6 +124,22 @@ def spent(stages: dict[str, float]) -> str:
         f"load {stages['load']:.1f}, infer {stages['infer']:.1f} (predictor {stages['predictor']:.1f}), "
         f"commit {stages['commit']:.1f}"
     )
+
+
+def workers_table(result: dict[str, Any]) -> str:
+    one = result["rows"][0]["images_per_s"]
+    rows = [
+        (
+            str(row["actors"]),
+            f"{row['images']:,}",
+            f"{row['images_per_s']:.1f}",
+            f"{row['images_per_s'] / one:.2f}",
+        )
+        for row in result["rows"]
+    ]
+    header = ("inference actors", "images", "images/s", "times as fast")
+    title = f"A run of `{result['model']}` by number of actors, one thread each"
+    return f"{heading(title, result)}\n\n{markdown(header, rows)}\n"
 
 
 def memory_table(result: dict[str, Any]) -> str:
