@@ -21,6 +21,8 @@ from process_memory import measured
 ROOT = Path(__file__).parents[1]
 SIZES = (1_000, 10_000, 50_000, 200_000)
 IMAGES_OF_A_TAR = 10_000
+IMAGES_OF_A_UNIT = 1_000
+"""Of the smallest run's only unit, so that every run handles units alike."""
 
 
 def main() -> None:
@@ -31,8 +33,9 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="posrefine-benchmark-") as name:
         for images in map(int, arguments.sizes.split(",")):
             given, output = Path(name, f"in{images}"), Path(name, f"out{images}")
-            write_tars(given, images)
+            unit_bytes = write_tars(given, images) * IMAGES_OF_A_UNIT
             job = [sys.executable, "benchmarks/idle_model.py", "--input", str(given), "--output", str(output)]
+            job += ["--unit-bytes", str(unit_bytes)]
             usage = measured(job, ROOT, f"{images:,} images")
             outcome = json.loads((output / "outcome.json").read_text())
             assert outcome["images"] == {"ok": images}, outcome
@@ -42,7 +45,8 @@ def main() -> None:
     store("pipeline_memory", {"machine": machine(("ray", "pyarrow")), "rows": rows})
 
 
-def write_tars(folder: Path, images: int) -> None:
+def write_tars(folder: Path, images: int) -> int:
+    """Bytes of an image in its tar."""
     folder.mkdir()
     rng = np.random.default_rng(0)
     file = io.BytesIO()
@@ -53,6 +57,7 @@ def write_tars(folder: Path, images: int) -> None:
                 member = tarfile.TarInfo(f"{number:08d}.jpg")
                 member.size = len(file.getvalue())
                 tar.addfile(member, io.BytesIO(file.getvalue()))
+    return sum(tar.stat().st_size for tar in folder.iterdir()) // images
 
 
 if __name__ == "__main__":

@@ -29,6 +29,9 @@ from posrefine.freed_memory import keep_freed_memory
 
 __all__ = ["StageContext", "commit", "load"]
 
+# Room for decoded images; the blocks that threads read ahead from shards are larger.
+_LARGEST_KEPT_BYTES = 8 * 2**20
+
 
 @dataclass(frozen=True)
 class StageContext:
@@ -59,7 +62,7 @@ class StageContext:
 
 def load(batch: dict[str, np.ndarray], context: StageContext) -> pa.Table:
     """Stage 1, a task: fetch and decode a unit's images."""
-    keep_freed_memory()
+    keep_freed_memory(_LARGEST_KEPT_BYTES)
     started = time.perf_counter()
     unit = context.manifest.unit(str(batch["unit_id"][0]))
     with attempt(context.ledger, "load", unit.unit_id) as (this, touch):

@@ -4,28 +4,29 @@ from __future__ import annotations
 
 import ctypes
 import sys
-from functools import lru_cache
 
 __all__ = ["keep_freed_memory"]
 
 # Numbers of glibc's malloc.h.
 _M_TRIM_THRESHOLD = -1
 _M_MMAP_THRESHOLD = -3
-_LARGEST_MMAP_THRESHOLD = 32 * 2**20
 _KEPT_BYTES = 2**30
 
 
-@lru_cache(maxsize=1)
-def keep_freed_memory() -> None:
-    """Lets glibc reuse freed blocks of up to 32 MiB instead of returning them to the system every time.
+def keep_freed_memory(largest_bytes: int) -> None:
+    """Lets glibc reuse freed blocks instead of returning them to the system every time.
 
-    Images and maps of about a megabyte come and go all the time, and the system clears each page anew. A
-    process keeps what it once needed, 1 GiB at most. Elsewhere than on Linux nothing is done.
+    Images and maps of megabytes come and go all the time, and the system clears each page anew. A process
+    keeps what it once needed, 1 GiB at most. Elsewhere than on Linux nothing is done.
+
+    Args:
+        largest_bytes: blocks above it still go back, 32 MiB at most. Each thread keeps blocks of its own, so
+            what threads that come and go allocate should be above it.
     """
     if not sys.platform.startswith("linux"):
         return
     libc = ctypes.CDLL(None)
     if not hasattr(libc, "gnu_get_libc_version"):
         return
-    libc.mallopt(_M_MMAP_THRESHOLD, _LARGEST_MMAP_THRESHOLD)
+    libc.mallopt(_M_MMAP_THRESHOLD, largest_bytes)
     libc.mallopt(_M_TRIM_THRESHOLD, _KEPT_BYTES)

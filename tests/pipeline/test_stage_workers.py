@@ -46,7 +46,7 @@ import numpy as np
 
 from posrefine.freed_memory import keep_freed_memory
 
-keep_freed_memory()
+keep_freed_memory(8 * 2**20)
 
 
 def pages_taken():
