@@ -10,7 +10,10 @@ import pyarrow.parquet as pq
 from pipeline.storage import Storage
 from posrefine.errors import ShardError
 
-__all__ = ["ObjectFile", "open_parquet"]
+__all__ = ["PARQUET_ERRORS", "ObjectFile", "open_parquet"]
+
+PARQUET_ERRORS = (pa.ArrowException, OSError, UnicodeDecodeError)
+"""What pyarrow raises over a damaged file; names and texts that are no UTF-8 only when they are looked at."""
 
 
 class ObjectFile(io.RawIOBase):
@@ -53,5 +56,5 @@ def open_parquet(
     """Open a stored Parquet file; `ShardError` for one whose footer cannot be read."""
     try:
         return pq.ParquetFile(ObjectFile(storage, uri, size_bytes, etag), metadata=metadata, pre_buffer=False)
-    except (pa.ArrowException, OSError) as error:
+    except PARQUET_ERRORS as error:
         raise ShardError(f"{uri}: is no readable Parquet file: {error}; upload or write it again") from error

@@ -8,12 +8,12 @@ from dataclasses import dataclass, replace
 
 import pyarrow.parquet as pq
 
-from pipeline.object_file import open_parquet
+from pipeline.object_file import PARQUET_ERRORS, open_parquet
 from pipeline.parquet_columns import find_image_column
 from pipeline.storage import ObjectInfo, Storage
 from pipeline.units import ObjectRef, Unit, UnitKind
 from pipeline.uris import normalise_uri, suffix_of
-from posrefine.errors import ConfigurationError, ObjectMissing
+from posrefine.errors import ConfigurationError, ObjectMissing, ShardError
 
 __all__ = ["IMAGE_SUFFIXES", "PlanOptions", "plan_units"]
 
@@ -129,10 +129,13 @@ def _of_tar(shard: ObjectInfo, options: PlanOptions) -> Iterator[Unit]:
 def _of_parquet(shard: ObjectInfo, storage: Storage, options: PlanOptions) -> Iterator[Unit]:
     """Units of consecutive row groups."""
     file = open_parquet(storage, shard.uri, shard.size_bytes, shard.etag)
-    column = find_image_column(file.schema_arrow, options.image_column, shard.uri)
+    try:
+        column = find_image_column(file.schema_arrow, options.image_column, shard.uri)
+        groups = [_measure(file.metadata, index, column) for index in range(file.metadata.num_row_groups)]
+    except PARQUET_ERRORS as error:
+        raise ShardError(f"{shard.uri}: has a broken footer: {error}; upload or write it again") from error
     waiting = _RowGroups()
-    for index in range(file.metadata.num_row_groups):
-        group = _measure(file.metadata.row_group(index), index, column)
+    for group in groups:
         together = waiting + group
         if waiting.images and (together.images > options.unit_images or together.bytes > options.unit_bytes):
             yield _of_row_groups(shard, waiting)
@@ -152,7 +155,8 @@ class _RowGroups:
         return _RowGroups(self.indices + other.indices, self.images + other.images, self.bytes + other.bytes)
 
 
-def _measure(group: pq.RowGroupMetaData, index: int, column: str) -> _RowGroups:
+def _measure(footer: pq.FileMetaData, index: int, column: str) -> _RowGroups:
+    group = footer.row_group(index)
     chunks = (group.column(position) for position in range(group.num_columns))
     image_bytes = sum(
         chunk.total_compressed_size for chunk in chunks if chunk.path_in_schema.partition(".")[0] == column

@@ -20,7 +20,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipeline.image_gate import ExifRule, ImageLimits, decode_image
-from pipeline.object_file import open_parquet
+from pipeline.object_file import PARQUET_ERRORS, open_parquet
 from pipeline.ordered_map import map_in_order
 from pipeline.parquet_columns import find_image_column, find_key_column
 from pipeline.planner import IMAGE_SUFFIXES
@@ -208,7 +208,7 @@ def _iter_rows(
             keys = batch.column(key_column) if key_column else pa.nulls(len(images))
             for image, key in zip(images, keys, strict=True):
                 yield image.as_py(), key.as_py()
-    except (pa.ArrowException, OSError) as error:
+    except PARQUET_ERRORS as error:
         raise ShardError(
             f"{uri}: row group {group} cannot be read: {error}; write or upload it again"
         ) from error

@@ -7,11 +7,10 @@ import re
 from dataclasses import dataclass, field
 
 import numpy as np
-import pyarrow as pa
 from numpy.typing import NDArray
 
 from pipeline.image_gate import ExifRule, ImageLimits, decode_image
-from pipeline.object_file import open_parquet
+from pipeline.object_file import PARQUET_ERRORS, open_parquet
 from pipeline.parquet_columns import find_image_column
 from pipeline.run_rows import RunRows
 from pipeline.storage import Storage
@@ -103,7 +102,7 @@ class ImageReader:
             if row < rows:
                 try:
                     cell = file.read_row_group(group, [column], use_threads=False)[column][row].as_py()
-                except (pa.ArrowException, OSError) as error:
+                except PARQUET_ERRORS as error:
                     raise ShardError(f"{uri}: row group {group} cannot be read: {error}") from error
                 return _bytes_of(cell, f"{uri}#{row}")
             row -= rows

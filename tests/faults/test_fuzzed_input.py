@@ -10,7 +10,7 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from support.images import encode, exif_block, gradient
 from support.shards import make_parquet, make_tar
@@ -128,6 +128,8 @@ def test_a_damaged_tar_has_rows_or_an_error_of_the_project(name: str, seed: int,
     require_rows_or_an_error_of_the_project("a.tar", damaged(TARS[name], seed), unit_bytes)
 
 
+# A column's name that is no UTF-8.
+@example(1829)
 @given(st.integers(0, 2**32))
 @settings(max_examples=500)
 def test_a_damaged_parquet_file_has_rows_or_an_error_of_the_project(seed: int):

@@ -270,3 +270,11 @@ def test_overwritten_pages_of_a_parquet_file_are_a_broken_shard(tmp_path):
     units = plan(fill(tmp_path, {"a.parquet": bytes(data)}))
     with pytest.raises(ShardError, match="row group 0"):
         read(units)
+
+
+def test_keys_that_are_no_text_are_a_broken_shard(tmp_path):
+    keys = pa.array([b"a.jpg", b"\xff\xfe"], pa.binary()).view(pa.string())
+    file = io.BytesIO()
+    pq.write_table(pa.table({"image": pa.array(list(PHOTOS.values())[:2], pa.binary()), "key": keys}), file)
+    with pytest.raises(ShardError, match="row group 0 cannot be read"):
+        read(plan(fill(tmp_path, {"a.parquet": file.getvalue()})))
