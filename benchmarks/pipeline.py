@@ -22,10 +22,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from annotate_run import ROOT, annotate_tar
 from machine import machine, store
 from photographs import coco_size_jpegs, tar_of
 
-ROOT = Path(__file__).parents[1]
 IMAGES_OF_A_TAR = 500
 NETWORKS = (("posrefine_tiny", 256, 1024, 32), ("dekr_w32", 512, 64, 8))
 """Name, input size, number of images, and images of a unit, which the bare predictor is given at once as well."""
@@ -61,8 +61,8 @@ def idle(folder: Path, photographs: list[bytes], images: int) -> dict[str, Any]:
             put(environment, f"{number:05d}.tar", tar)
         # There is no network, so loading has the cores.
         settings = ["--actors", "1", "--num-cpus-per-actor", "0.2"]
-        given = ["--input", "s3://bucket/in", "--output", str(folder / "idle")]
         output = folder / "idle"
+        given = ["--input", "s3://bucket/in", "--output", str(output)]
         started = time.perf_counter()
         first = first_unit(output, started)
         command = [sys.executable, "benchmarks/idle_model.py", *settings, *given]
@@ -85,11 +85,7 @@ def efficiency(
 ) -> dict[str, Any]:
     given, output = folder / f"{model}.tar", folder / model
     given.write_bytes(tar_of(photographs, range(images)))
-    command = [sys.executable, "jobs/annotate.py", "run", "--input", str(given), "--output", str(output)]
-    unit_bytes = given.stat().st_size * at_once // images
-    settings = ["--model", model, "--weights", "untrained", "--unit-bytes", str(unit_bytes)]
-    subprocess.run([*command, *settings], check=True, cwd=ROOT)
-    outcome = json.loads((output / "outcome.json").read_text())
+    outcome = annotate_tar(given, images, output, model, at_once)
     precision = json.loads((output / "run.json").read_text())["fingerprint"]["precision"]
     threads = max(1, (os.cpu_count() or 1) - 1)
     bare = bare_images_per_s(given, model, input_size, precision, threads, at_once)

@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import argparse
-import json
 import os
-import subprocess
-import sys
 import tempfile
 from pathlib import Path
 from typing import Any
 
+from annotate_run import annotate_tar
 from machine import machine, store
 from photographs import coco_size_jpegs, tar_of
 
-ROOT = Path(__file__).parents[1]
 MODEL = "posrefine_tiny"
 CPUS_PER_ACTOR = 0.6
 """Less than a CPU, so that as many actors as cores leave something for loading; each has one thread."""
@@ -38,12 +35,8 @@ def main() -> None:
 def run_with(actors: int, images: int, photographs: list[bytes], folder: Path) -> dict[str, Any]:
     given, output = folder / f"{actors}.tar", folder / f"out{actors}"
     given.write_bytes(tar_of(photographs, range(images)))
-    unit_bytes = given.stat().st_size * IMAGES_OF_A_UNIT // images
-    network = ["--model", MODEL, "--weights", "untrained", "--unit-bytes", str(unit_bytes)]
-    share = ["--actors", str(actors), "--num-cpus-per-actor", str(CPUS_PER_ACTOR)]
-    command = [sys.executable, "jobs/annotate.py", "run", "--input", str(given), "--output", str(output)]
-    subprocess.run([*command, *network, *share], check=True, cwd=ROOT)
-    outcome = json.loads((output / "outcome.json").read_text())
+    share = ("--actors", str(actors), "--num-cpus-per-actor", str(CPUS_PER_ACTOR))
+    outcome = annotate_tar(given, images, output, MODEL, IMAGES_OF_A_UNIT, *share)
     flowing_s = outcome["seconds"] - outcome["startup_s"]
     return {"actors": actors, "images": images, "images_per_s": round(images / flowing_s, 2)}
 

@@ -35,6 +35,7 @@ with ray_session():
     busy = Actor.options(num_cpus=ray.cluster_resources()["CPU"] - 0.5).remote()
     ray.get(busy.ready.remote())
     first = ray.get(worker.remote())
+    # Nothing tells that a worker was left alone: this is four times as long as Ray leaves one by itself.
     time.sleep(4)
     print("the same" if ray.get(worker.remote()) == first else "another")
 """
