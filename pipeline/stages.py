@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 import pyarrow as pa
 import ray
 import torch
-from ray.data import ActorPoolStrategy, DataContext, Dataset
+from ray.data import ActorPoolStrategy, DataContext, Dataset, TaskPoolStrategy
 
 from pipeline.cluster import COMMIT_CPUS, LOAD_CPUS, ClusterPlan
 from pipeline.config import RunSettings
@@ -23,6 +23,7 @@ from posrefine.errors import PosRefineError
 __all__ = ["receipts_of"]
 
 _TASKS_IN_FLIGHT = 2
+_COMMITS_PER_ACTOR = 2
 _ACTOR_START_TRIES = 5
 
 
@@ -74,7 +75,13 @@ def _dataset(unit_ids: Sequence[str], context: StageContext, plan: ClusterPlan) 
         fn_constructor_kwargs={"context": context, "threads": max(1, int(plan.cpus_per_actor))},
     )
     return annotated.map_batches(
-        commit, batch_size=1, batch_format="pyarrow", num_cpus=COMMIT_CPUS, fn_kwargs={"context": context}
+        commit,
+        batch_size=1,
+        batch_format="pyarrow",
+        # Commits are short. Without a bound, all CPUs free at a run's end would get workers for them.
+        compute=TaskPoolStrategy(size=_COMMITS_PER_ACTOR * plan.actors),
+        num_cpus=COMMIT_CPUS,
+        fn_kwargs={"context": context},
     )
 
 

@@ -16,7 +16,7 @@ from support.annotation import (
     table,
 )
 from support.faultproxy import FaultProxy
-from support.ray_cluster import started_cluster
+from support.ray_cluster import started_cluster, worker_pids
 from support.s3 import Bucket, S3Server
 
 from pipeline.commit import decode_table
@@ -104,6 +104,28 @@ def test_a_run_recovers_from_every_kind_of_fault_and_gives_the_same_tables(
     assert len(proxy.struck()) - before == 5 * 2 + 2 + 2 + 4 + 6
     require_same_tables(output, undisturbed)
     assert not [key for key in keys_of(bucket) if "_probe" in key or key.endswith("lock.json")]
+
+
+def test_a_store_slow_to_write_never_has_more_than_two_committing_workers_for_an_actor(
+    cluster: str, proxy: FaultProxy, bucket: Bucket
+):
+    output = f"{bucket.uri}/slow"
+    committing = [0]
+    over = threading.Event()
+
+    def watch() -> None:
+        while not over.wait(0.05):
+            committing.append(len(worker_pids("MapBatches(commit)")))
+
+    proxy.add("slow", method="PUT", path="/units/", times=100, seconds=2.0)
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    code = annotate(f"{bucket.uri}/images", output, "--unit-images", "1")
+    over.set()
+    watcher.join()
+    assert code == 0
+    assert max(committing) == 2
+    assert len(table(output, "images")) == len(IMAGES)
 
 
 def test_an_outage_in_mid_run_is_sat_out(proxy: FaultProxy, bucket: Bucket, undisturbed: str):
