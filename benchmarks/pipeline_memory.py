@@ -21,8 +21,8 @@ from process_memory import measured
 ROOT = Path(__file__).parents[1]
 SIZES = (1_000, 10_000, 50_000, 200_000)
 IMAGES_OF_A_TAR = 10_000
-IMAGES_OF_A_UNIT = 1_000
-"""Of the smallest run's only unit, so that every run handles units alike."""
+IMAGES_OF_A_UNIT = 100
+"""So few that the smallest run too has several units under way at once."""
 
 
 def main() -> None:
