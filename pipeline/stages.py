@@ -79,7 +79,8 @@ def _dataset(unit_ids: Sequence[str], context: StageContext, plan: ClusterPlan) 
         batch_size=1,
         batch_format="pyarrow",
         # Commits are short. Without a bound, all CPUs free at a run's end would get workers for them.
-        compute=TaskPoolStrategy(size=_COMMITS_PER_ACTOR * plan.actors),
+        # Ray warns of a bound that is above the number of units.
+        compute=TaskPoolStrategy(size=min(_COMMITS_PER_ACTOR * plan.actors, len(unit_ids))),
         num_cpus=COMMIT_CPUS,
         fn_kwargs={"context": context},
     )

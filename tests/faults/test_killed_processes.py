@@ -174,7 +174,7 @@ def units_of(output: str) -> int:
 
 @pytest.mark.slow
 def test_twenty_workers_killed_at_random_in_one_run_cost_no_image(cluster: str, tmp_path: Path):
-    given = write_images(tmp_path / "images", some_images(80))
+    given = write_images(tmp_path / "images", some_images(160))
     output, undisturbed = str(tmp_path / "out"), str(tmp_path / "undisturbed")
     assert annotate(given, undisturbed) == 0
 
