@@ -32,7 +32,7 @@ from pipeline.uris import is_s3, normalise_uri
 from posrefine.build import build_model
 from posrefine.errors import ConfigurationError, PosRefineError, TrainingError
 from posrefine.skeletons import SKELETONS
-from posrefine.synthetic import EASY, HARD, MEDIUM, TRAIN, coco_annotations, render_scenes
+from posrefine.synthetic import EASY, HARD, MEDIUM, TRAIN
 from posrefine.training.checkpoint import load_checkpoint
 from posrefine.training.stream import Source
 from posrefine.training.synthetic_source import SyntheticSource
@@ -98,9 +98,7 @@ def _validation(settings: TrainSettings, storage: Storage) -> ValidationSet | No
         return ValidationSet.of(Frames(held_out), held_out.annotation_file(), skeleton)
     if settings.synthetic is None:
         return None
-    scenes = list(render_scenes(settings.val_count, FIRST_VALIDATION_SEED))
-    frames = {image_id: scene.image for image_id, scene in enumerate(scenes, start=1)}
-    return ValidationSet.of(frames, coco_annotations(scenes, skeleton), skeleton)
+    return ValidationSet.rendered(settings.val_count, FIRST_VALIDATION_SEED, skeleton)
 
 
 def _fit(job: TrainingJob) -> Checkpoint:

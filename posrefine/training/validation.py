@@ -23,6 +23,7 @@ from posrefine.metrics import (
 )
 from posrefine.modeling.network import PoseNetwork
 from posrefine.skeletons import Skeleton
+from posrefine.synthetic import coco_annotations, render_scenes
 
 __all__ = ["ValidationSet"]
 
@@ -62,6 +63,13 @@ class ValidationSet:
                 builder.add_person(record)
         truth = builder.build()[0]
         return ValidationSet(images, truth, skeleton)
+
+    @staticmethod
+    def rendered(count: int, first_seed: int, skeleton: Skeleton) -> ValidationSet:
+        """Scenes of consecutive seeds, easy, medium and hard ones in turn; image ids count from 1."""
+        scenes = list(render_scenes(count, first_seed))
+        frames = {image_id: scene.image for image_id, scene in enumerate(scenes, start=1)}
+        return ValidationSet.of(frames, coco_annotations(scenes, skeleton), skeleton)
 
     def metrics(
         self, model: PoseNetwork, input_size_px: int, *, flip: bool = False

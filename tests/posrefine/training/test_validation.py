@@ -5,7 +5,7 @@ from support.networks import noisy_network
 
 from posrefine.inference.predictor import Predictor
 from posrefine.skeletons import COCO, CROWDPOSE
-from posrefine.synthetic import SceneSpec, coco_annotations, render_scene
+from posrefine.synthetic import SceneSpec, coco_annotations, render_scene, render_scenes
 from posrefine.training.validation import ValidationSet
 
 
@@ -30,3 +30,13 @@ def test_images_without_pixels_are_left_out():
     assert validation.truth.image_ids.tolist() == [2]
     metrics = validation.metrics(noisy_network(CROWDPOSE), 64)
     assert 0 <= metrics.AP <= 1
+
+
+def test_rendered_scenes_are_those_of_their_seeds_and_span_the_crowd_index():
+    validation = ValidationSet.rendered(3, 21, CROWDPOSE)
+    scenes = list(render_scenes(3, 21))
+    assert validation.truth.image_ids.tolist() == [1, 2, 3]
+    for image_id, scene in enumerate(scenes, start=1):
+        np.testing.assert_array_equal(validation.images[image_id], scene.image)
+    easy, medium, hard = (scene.crowd_index for scene in scenes)
+    assert easy < 0.2 <= medium < 0.8 <= hard

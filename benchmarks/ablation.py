@@ -1,0 +1,143 @@
+"""Whether DCM and HSM help: four small networks with and without them, trained alike on rendered scenes.
+
+Every network sees the same views in the same order for a seed, and is scored on the same held-out scenes. A
+finished training is stored at once, and running again does those that are missing.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import sys
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from machine import machine
+
+# This folder, which Python searches first, has a pipeline.py of its own.
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from pipeline.training_run import FIRST_TRAINING_SEED, FIRST_VALIDATION_SEED, TRAINING_SCENES
+from pipeline.training_settings import TrainSettings, load_train_settings
+from posrefine.build import VARIANTS, build_model
+from posrefine.modeling.complexity import measure_complexity
+from posrefine.modeling.refine import RefineSpec
+from posrefine.skeletons import COCO
+from posrefine.training.loop import Trainer, train_steps
+from posrefine.training.stream import ViewStream
+from posrefine.training.synthetic_source import SyntheticSource
+from posrefine.training.validation import ValidationSet
+
+ROOT = Path(__file__).parents[1]
+RECIPE = ROOT / "posrefine" / "weights" / "bundled" / "posrefine_tiny.yaml"
+MODEL = "posrefine_tiny"
+GAIN = VARIANTS[MODEL].network.refine.gain
+NETWORKS: Mapping[str, RefineSpec] = {
+    "plain": RefineSpec(dcm=False, hsm=False, gain=GAIN),
+    "+ DCM": RefineSpec(dcm=True, hsm=False, gain=GAIN),
+    "+ HSM": RefineSpec(dcm=False, hsm=True, gain=GAIN),
+    "+ DCM + HSM": RefineSpec(dcm=True, hsm=True, gain=GAIN),
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--steps", type=int, default=3000, help="of every training")
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--input-size", type=int, default=128, help="side of the views, px")
+    parser.add_argument("--scenes", type=int, default=20_000, help="rendered scenes to learn from")
+    parser.add_argument("--held-out", type=int, default=200, help="rendered scenes to score on")
+    parser.add_argument("--scene-cache", type=Path, help="folder where scenes are kept once rendered")
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--store", type=Path, default=ROOT / "benchmarks" / "results" / "ablation.json")
+    arguments = parser.parse_args()
+    torch.set_num_threads(arguments.threads)
+    alike = {name: getattr(arguments, name) for name in ("steps", "input_size", "scenes", "held_out")}
+    result = _stored(arguments.store, alike)
+    done = {(row["network"], row["seed"]) for row in result["rows"]}
+    wanted = [(name, seed) for seed in range(arguments.seeds) for name in NETWORKS]
+    missing = [pair for pair in wanted if pair not in done]
+    if missing:
+        source = SyntheticSource(
+            COCO, TRAINING_SCENES, arguments.scenes, FIRST_TRAINING_SEED, arguments.scene_cache
+        )
+        held_out = ValidationSet.rendered(arguments.held_out, FIRST_VALIDATION_SEED, COCO)
+        for name, seed in missing:
+            result["rows"].append(trained(name, seed, alike, source, held_out))
+            arguments.store.write_text(json.dumps(result, indent=2) + "\n")
+    print("\n".join(table(result["rows"])))
+
+
+def _stored(path: Path, alike: Mapping[str, int]) -> dict[str, Any]:
+    """What was stored of trainings with these numbers; those with others do not compare."""
+    if path.exists():
+        stored: dict[str, Any] = json.loads(path.read_text())
+        if stored["alike"] == alike:
+            return stored
+        raise SystemExit(f"{path} is of {stored['alike']}, asked for is {alike}: name another --store")
+    return {"machine": machine(), "alike": dict(alike), "rows": []}
+
+
+def trained(
+    name: str, seed: int, alike: Mapping[str, int], source: SyntheticSource, held_out: ValidationSet
+) -> dict[str, Any]:
+    """Trains one network; its figures on the held-out scenes, size and cost."""
+    settings: TrainSettings = load_train_settings({"config": RECIPE, "output": "unused"})
+    recipe = replace(
+        settings.recipe(len(source)),
+        total_steps=alike["steps"],
+        warmup_steps=min(settings.warmup_steps, alike["steps"] // 10),
+        input_sizes_px=((0.0, alike["input_size"]),),
+        seed=seed,
+    )
+    torch.manual_seed(seed)
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    model = build_model(MODEL, skeleton=COCO, refine=NETWORKS[name])
+    size = measure_complexity(model.variant, COCO)
+    trainer = Trainer(model, recipe, device)
+    stream = ViewStream(source, COCO, recipe, settings.augmentation(), settings.targets())
+    start_s = time.process_time()
+    train_steps(trainer, map(stream.__getitem__, range(recipe.total_steps)), lambda report: None)
+    seconds = time.process_time() - start_s
+    metrics = held_out.metrics(trainer.average.model, VARIANTS[MODEL].input_size, flip=True)
+    return {
+        "network": name,
+        "seed": seed,
+        "parameters": size.parameters,
+        "multiply_adds": size.multiply_adds,
+        "training_cpu_s": round(seconds, 1),
+        "metrics": metrics.model_dump(),
+    }
+
+
+def table(rows: Iterable[Mapping[str, Any]]) -> list[str]:
+    """Mean and standard deviation over seeds, a network a line, as Markdown."""
+    rows = list(rows)
+    lines = [
+        "| network | parameters M | multiply-adds G | training, CPU s | seeds | AP | AP50 |",
+        "| --- | --- | --- | --- | --- | --- | --- |",
+    ]
+    for name in NETWORKS:
+        mine = [row for row in rows if row["network"] == name]
+        if mine:
+            lines.append(
+                f"| {name} | {mine[0]['parameters'] / 1e6:.2f} | {mine[0]['multiply_adds'] / 1e9:.2f} | "
+                f"{statistics.mean(row['training_cpu_s'] for row in mine):.0f} | {len(mine)} | "
+                f"{_spread(mine, 'AP')} | {_spread(mine, 'AP50')} |"
+            )
+    return lines
+
+
+def _spread(rows: list[Mapping[str, Any]], metric: str) -> str:
+    values = [row["metrics"][metric] for row in rows]
+    deviation = f" ± {statistics.stdev(values):.3f}" if len(values) > 1 else ""
+    return f"{statistics.mean(values):.3f}{deviation}"
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,53 @@
+"""Scores weights of the small network on rendered scenes that no training and no validation has seen.
+
+The scenes are easy, medium and hard ones in turn by CrowdPose's crowd index, with one to eight people each.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+
+import torch
+from machine import RESULTS, machine
+
+from posrefine.build import VARIANTS, build_model
+from posrefine.skeletons import COCO
+from posrefine.training.validation import ValidationSet
+from posrefine.weights import load_weights
+
+FIRST_SEED = 8_000_000
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--weights", required=True, help="file or zoo name")
+    parser.add_argument("--model", default="posrefine_tiny", choices=VARIANTS)
+    parser.add_argument("--scenes", type=int, default=500)
+    parser.add_argument("--store", type=Path, default=RESULTS / "held_out.json")
+    arguments = parser.parse_args()
+    model = build_model(arguments.model, skeleton=COCO)
+    load_weights(model, arguments.weights)
+    model = model.to("cuda" if torch.cuda.is_available() else "cpu").eval()
+    scenes = ValidationSet.rendered(arguments.scenes, FIRST_SEED, COCO)
+    size_px = VARIANTS[arguments.model].input_size
+    metrics = {
+        name: scenes.metrics(model, size_px, flip=flip).model_dump()
+        for name, flip in (("flip test", True), ("one view", False))
+    }
+    result = {
+        "machine": machine(),
+        "weights": arguments.weights,
+        "scenes": arguments.scenes,
+        "first_seed": FIRST_SEED,
+        "input_size_px": size_px,
+        "metrics": metrics,
+    }
+    text = json.dumps(result, indent=2)
+    print(text)
+    arguments.store.write_text(text + "\n")
+
+
+if __name__ == "__main__":
+    main()
