@@ -104,8 +104,8 @@ class _Views(BaseModel):
     person_probability: float = Field(
         0.0, ge=0, le=1, description="of views around a person, not around the image's middle"
     )
-    person_scale_range: _Pair = Field(
-        (0.9, 2.5), description="side of views around a person in diagonals of its box"
+    person_size_range: _Pair = Field(
+        (128.0, 512.0), description="diagonal of that person's box in the view, px"
     )
     joint_sigma: float = Field(2.0, gt=0, description="of the joints' Gaussians, heatmap cells")
     centre_sigma: float = Field(4.0, gt=0, description="of the centres' Gaussians, heatmap cells")
@@ -181,7 +181,7 @@ class TrainSettings(_Cluster, _Views, _Recipe, _Start, _Data):
             self.max_translation,
             self.flip_probability,
             self.person_probability,
-            self.person_scale_range,
+            self.person_size_range,
         )
 
     def targets(self) -> TargetSpec:

@@ -50,7 +50,8 @@ class Augmentation:
         flip_probability: of mirroring.
         person_probability: that the cut-out is one around a random person, not around the image's middle.
             What a person looks like is learnt from those that fill their view.
-        person_scale_range: the side of such a cut-out in diagonals of the person's box, uniform.
+        person_size_range_px: the diagonal of that person's box as the view shows it, input px, uniform in its
+            logarithm. Views of any side show persons in the sizes that the network is meant for.
     """
 
     input_size_px: int = 512
@@ -59,7 +60,7 @@ class Augmentation:
     max_translation: float = 40.0
     flip_probability: float = 0.5
     person_probability: float = 0.0
-    person_scale_range: tuple[float, float] = (0.9, 2.5)
+    person_size_range_px: tuple[float, float] = (128.0, 512.0)
 
     def draw(self, rng: np.random.Generator, labelled: LabelledImage) -> View:
         """A random view of the image; always takes the same number of draws from `rng`."""
@@ -68,12 +69,14 @@ class Augmentation:
         persons = _persons_with_joints(labelled)
         if around < self.person_probability and len(persons):
             person = persons[int(who * len(persons))]
-            (x, y), unit_px = _middle(labelled.keypoints[person]), float(labelled.diagonals_px[person])
-            low, high = self.person_scale_range
+            x, y = _middle(labelled.keypoints[person])
+            smallest, largest = self.person_size_range_px
+            shown_px = smallest * (largest / smallest) ** scale
+            side_px = float(labelled.diagonals_px[person]) * self.input_size_px / shown_px
         else:
-            x, y, unit_px = (width_px - 1) / 2, (height_px - 1) / 2, min(height_px, width_px)
+            x, y = (width_px - 1) / 2, (height_px - 1) / 2
             low, high = self.scale_range
-        side_px = unit_px * (low + (high - low) * scale)
+            side_px = min(height_px, width_px) * (low + (high - low) * scale)
         reach_px = self.max_translation / DEKR_SCALE_PX * side_px
         centre = (x + reach_px * (2 * right - 1), y + reach_px * (2 * down - 1))
         rotation_deg = self.max_rotation_deg * (2 * angle - 1)

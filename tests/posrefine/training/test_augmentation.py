@@ -98,16 +98,18 @@ def test_views_stay_in_their_ranges_and_are_a_function_of_the_seed(seed: int):
 
 
 @settings(max_examples=30, deadline=None)
-@given(st.integers(0, 2**32), st.integers(0, 79), st.integers(0, 59))
-def test_views_around_persons_have_one_in_their_middle(seed: int, x: int, y: int):
+@given(st.integers(0, 2**32), st.integers(0, 79), st.integers(0, 59), st.sampled_from([64, 256]))
+def test_views_around_persons_have_one_in_their_middle_in_the_wanted_size(
+    seed: int, x: int, y: int, side_px: int
+):
     augmentation = Augmentation(
-        input_size_px=64, person_scale_range=(1.0, 2.0), max_translation=0, person_probability=1
+        input_size_px=side_px, person_size_range_px=(20.0, 60.0), max_translation=0, person_probability=1
     )
     image = dot_image(x, y, 60, 80)
     view = augmentation.draw(np.random.default_rng(seed), image)
-    np.testing.assert_allclose(view.matrix @ [x, y, 1], [31.5, 31.5], atol=1e-4)
+    np.testing.assert_allclose(view.matrix @ [x, y, 1], [(side_px - 1) / 2] * 2, atol=1e-4)
     zoom = np.sqrt(abs(np.linalg.det(view.matrix[:, :2])))
-    assert 64 / 2 <= zoom * image.diagonals_px[0] <= 64
+    assert 20 * 0.999 <= zoom * image.diagonals_px[0] <= 60 * 1.001
 
 
 def test_without_labelled_persons_views_begin_in_the_middle_of_the_image():
