@@ -47,6 +47,8 @@ _ANNOTATED_SCHEMA = pa.schema(
         ("load_s", pa.float64()),
         ("infer_s", pa.float64()),
         ("predictor_s", pa.float64()),
+        ("prepared", pa.string()),
+        ("prepare_s", pa.float64()),
         ("rows", pa.list_(_ROW)),
     ]
 )
@@ -114,11 +116,13 @@ class AnnotatedUnit:
 
     Attributes:
         unit_id: the unit.
-        attempts: as in the receipt, and so the four numbers below.
+        attempts: as in the receipt, and so what stands below but the rows.
         input_bytes: encoded images read.
         load_s: seconds of loading.
         infer_s: seconds of inference.
         predictor_s: seconds inside the predictor.
+        prepared: how its actor made the network ready.
+        prepare_s: seconds that this took.
         rows: with `UNIT_SCHEMA`.
     """
 
@@ -128,6 +132,8 @@ class AnnotatedUnit:
     load_s: float
     infer_s: float
     predictor_s: float
+    prepared: str
+    prepare_s: float
     rows: pa.Table
 
     @staticmethod
@@ -138,6 +144,8 @@ class AnnotatedUnit:
         attempts: int,
         infer_s: float,
         predictor_s: float,
+        prepared: str,
+        prepare_s: float,
     ) -> AnnotatedUnit:
         """The results of a loaded unit's images, in its order."""
         return AnnotatedUnit(
@@ -147,6 +155,8 @@ class AnnotatedUnit:
             load_s=loaded.load_s,
             infer_s=infer_s,
             predictor_s=predictor_s,
+            prepared=prepared,
+            prepare_s=prepare_s,
             rows=unit_table(loaded.unit_id, results),
         )
 

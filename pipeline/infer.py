@@ -14,6 +14,7 @@ from pipeline.quarantine import Attempt
 from pipeline.schema import ImageResult
 from pipeline.units import LoadedImage
 from posrefine.errors import ImageError, ImageStatus
+from posrefine.inference.fast.prepare import Preparation
 from posrefine.inference.poses import Poses
 
 __all__ = ["UnitAnnotator", "UnitResults"]
@@ -41,6 +42,11 @@ class UnitAnnotator:
         self._predictor = network.predictor(settings, device)
         self._image_ids = image_ids
         self._predicting = threading.Lock()
+
+    @property
+    def preparation(self) -> Preparation:
+        """How the network was made ready for the device."""
+        return self._predictor.preparation
 
     def __call__(self, images: Sequence[LoadedImage]) -> UnitResults:
         """The results of all images, predicted together."""

@@ -49,6 +49,8 @@ class Outcome(BaseModel):
         bare_images_per_s: of one actor's bare predictor in this attempt.
         efficiency: images/s after start-up over what all actors' bare predictors reach.
         stage_seconds: of all workers in this attempt, by stage; `predictor` is a part of `infer`.
+        prepare_seconds: how this attempt's actors made the network ready (device, precision, kernels), and
+            the seconds of the slowest of them, compiling included.
         started_at: of this attempt.
         finished_at: of this attempt.
         note: there only where the poses mean nothing.
@@ -70,6 +72,7 @@ class Outcome(BaseModel):
     bare_images_per_s: float | None
     efficiency: float | None
     stage_seconds: dict[str, float] | None
+    prepare_seconds: dict[str, float] | None
     started_at: datetime
     finished_at: datetime
     note: str | None
@@ -152,6 +155,8 @@ class Outcome(BaseModel):
                 f"time      of all workers: loading {spent['load']}, inference {spent['infer']} "
                 f"(predictor {spent['predictor']}), committing {spent['commit']}"
             )
+        for form, seconds in (self.prepare_seconds or {}).items():
+            yield f"network   {form}; ready in {seconds:.1f} s"
 
     def encode(self) -> bytes:
         """As JSON."""
@@ -179,7 +184,15 @@ def exit_code_of(error: BaseException) -> ExitCode:
     return ExitCode.CRASH
 
 
-_SPEEDS = ("seconds", "startup_s", "images_per_s", "bare_images_per_s", "efficiency", "stage_seconds")
+_SPEEDS = (
+    "seconds",
+    "startup_s",
+    "images_per_s",
+    "bare_images_per_s",
+    "efficiency",
+    "stage_seconds",
+    "prepare_seconds",
+)
 
 
 def _speeds(tally: RunTally | None) -> dict[str, Any]:
@@ -192,4 +205,5 @@ def _speeds(tally: RunTally | None) -> dict[str, Any]:
         "bare_images_per_s": tally.bare_images_per_s,
         "efficiency": tally.efficiency,
         "stage_seconds": tally.stage_seconds,
+        "prepare_seconds": tally.prepare_seconds,
     }

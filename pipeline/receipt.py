@@ -26,6 +26,8 @@ _SCHEMA = pa.schema(
         ("predictor_s", pa.float64()),
         ("commit_s", pa.float64()),
         ("attempts", pa.int64()),
+        ("prepared", pa.string()),
+        ("prepare_s", pa.float64()),
     ]
 )
 
@@ -45,6 +47,8 @@ class Receipt:
         predictor_s: the part of `infer_s` inside the bare predictor.
         commit_s: seconds of encoding and putting.
         attempts: times the unit was begun by its worst stage; more than 1 after workers died.
+        prepared: how the inference actor had made the network ready: device, precision, whose kernels.
+        prepare_s: seconds that it took the actor, once, before its first unit.
     """
 
     unit_id: str
@@ -57,6 +61,8 @@ class Receipt:
     predictor_s: float
     commit_s: float
     attempts: int
+    prepared: str
+    prepare_s: float
 
     def stage_seconds(self) -> dict[str, float]:
         """The seconds by stage."""

@@ -100,4 +100,6 @@ def _receipt(unit: AnnotatedUnit, output_bytes: int, commit_s: float) -> Receipt
         predictor_s=unit.predictor_s,
         commit_s=commit_s,
         attempts=unit.attempts,
+        prepared=unit.prepared,
+        prepare_s=unit.prepare_s,
     )

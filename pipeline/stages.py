@@ -128,4 +128,6 @@ class InferenceActor:
             attempts=this.number,
             infer_s=time.perf_counter() - started,
             predictor_s=found.predictor_s,
+            prepared=self._annotate.preparation.form,
+            prepare_s=self._annotate.preparation.seconds,
         ).to_table()

@@ -36,6 +36,7 @@ class RunTally:
         efficiency: images/s after start-up over what the actors' bare predictors reach; None at first.
         bare_images_per_s: images/s of one actor's bare predictor; None at first.
         stage_seconds: seconds of all workers together by stage; `predictor` is a part of `infer`.
+        prepare_seconds: how actors made the network ready, and the seconds of the slowest of them.
     """
 
     units_total: int
@@ -50,6 +51,7 @@ class RunTally:
     efficiency: float | None
     bare_images_per_s: float | None
     stage_seconds: dict[str, float]
+    prepare_seconds: dict[str, float]
 
     @property
     def images_done(self) -> int:
@@ -80,6 +82,7 @@ class Telemetry:
         self._images: Tallies[ImageStatus] = Tallies()
         self._persons = 0
         self._stage_seconds = dict.fromkeys(STAGES, 0.0)
+        self._prepare_seconds: dict[str, float] = {}
         self._first_unit_at: float | None = None
         self._recent: deque[tuple[float, int]] = deque()
         self.registry = CollectorRegistry()
@@ -96,6 +99,8 @@ class Telemetry:
         self._persons += receipt.persons
         for stage, seconds in receipt.stage_seconds().items():
             self._stage_seconds[stage] += seconds
+        slowest = self._prepare_seconds.get(receipt.prepared, 0.0)
+        self._prepare_seconds[receipt.prepared] = max(slowest, receipt.prepare_s)
         self._recent.append((self._clock(), sum(receipt.images.values())))
         self._metrics.count(receipt)
         self._update_gauges()
@@ -122,6 +127,7 @@ class Telemetry:
             efficiency=ok / worked / (bare * self._actors) if bare else None,
             bare_images_per_s=bare,
             stage_seconds=dict(self._stage_seconds),
+            prepare_seconds=dict(self._prepare_seconds),
         )
 
     @contextmanager
@@ -193,6 +199,12 @@ class _Metrics:
         self.efficiency = Gauge(
             "posrefine_efficiency_ratio", "Images/s of the run over its bare predictors'.", registry=registry
         )
+        self.prepare = Gauge(
+            "posrefine_prepare_seconds",
+            "Seconds in which an actor made the network ready, the slowest, by form.",
+            ["form"],
+            registry=registry,
+        )
         for status in ImageStatus:
             self.images.labels(status.value)
 
@@ -214,3 +226,5 @@ class _Metrics:
         self.rate.labels("now").set(tally.images_per_s_now)
         self.remaining.set(tally.remaining_s or 0.0)
         self.efficiency.set(tally.efficiency or 0.0)
+        for form, seconds in tally.prepare_seconds.items():
+            self.prepare.labels(form).set(seconds)

@@ -110,6 +110,9 @@ def test_every_photo_of_a_folder_is_in_the_tables_once_and_other_engines_read_th
     assert (outcome["exit_code"], outcome["images"], outcome["note"]) == (0, {"ok": PHOTOS}, None)
     assert outcome["efficiency"] > 0
     assert 0 < outcome["stage_seconds"]["predictor"] <= outcome["stage_seconds"]["infer"]
+    ((form, seconds),) = outcome["prepare_seconds"].items()
+    assert form.startswith("cpu, ")
+    assert seconds > 0
 
 
 @pytest.mark.slow

@@ -74,11 +74,18 @@ def test_rows_reach_the_commit_as_inference_wrote_them(sizes: list[tuple[int, in
         for seed, (image, size) in enumerate(zip(images, sizes, strict=True))
     ]
     unit = AnnotatedUnit.of(
-        LoadedUnit("u1", 1, 0.5, images), results, attempts=3, infer_s=2.0, predictor_s=1.5
+        LoadedUnit("u1", 1, 0.5, images),
+        results,
+        attempts=3,
+        infer_s=2.0,
+        predictor_s=1.5,
+        prepared="cpu, float32",
+        prepare_s=0.7,
     )
 
     back = AnnotatedUnit.from_table(unit.to_table())
 
     assert back.attempts == 3
+    assert (back.prepared, back.prepare_s) == ("cpu, float32", 0.7)
     assert back.input_bytes == 123 * sum(size is not None for size in sizes)
     assert back.rows.equals(unit_table("u1", results))

@@ -27,6 +27,8 @@ RECEIPT = Receipt(
     predictor_s=2.0,
     commit_s=0.5,
     attempts=1,
+    prepared="cpu, float32",
+    prepare_s=0.5,
 )
 
 
@@ -58,6 +60,18 @@ def test_speed_time_left_and_efficiency_follow_from_the_receipts():
     assert tally.bare_images_per_s == pytest.approx(4.5)
     assert tally.efficiency == pytest.approx(18 / 90)
     assert tally.stage_seconds == {"load": 2.0, "infer": 6.0, "predictor": 4.0, "commit": 1.0}
+
+
+def test_what_preparing_the_network_took_is_told_by_form_and_is_that_of_the_slowest_actor():
+    telemetry = Telemetry(units_total=10, units_done=0, actors=2)
+    for receipt in (
+        RECEIPT,
+        replace(RECEIPT, prepare_s=2.5),
+        replace(RECEIPT, prepare_s=1.0),
+        replace(RECEIPT, prepared="cuda:0, bfloat16", prepare_s=9.0),
+    ):
+        telemetry.receive(receipt)
+    assert telemetry.tally().prepare_seconds == {"cpu, float32": 2.5, "cuda:0, bfloat16": 9.0}
 
 
 def test_speed_now_forgets_what_is_long_ago():
@@ -96,6 +110,7 @@ def test_metrics_are_served_with_what_was_counted():
     assert "posrefine_unit_retries_total 2.0" in text
     assert 'posrefine_units{state="pending"} 5.0' in text
     assert 'posrefine_stage_seconds_total{stage="predictor"} 2.0' in text
+    assert 'posrefine_prepare_seconds{form="cpu, float32"} 0.5' in text
 
 
 def test_the_final_numbers_reach_a_gateway_under_the_runs_name():

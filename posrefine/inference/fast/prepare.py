@@ -33,7 +33,7 @@ class Preparation:
         adaptive: how adaptive convolutions sample: at `points` that are read, or everywhere by `triton` or
             `grid_sample`.
         graphs: whether CUDA graphs are replayed.
-        seconds: what it took.
+        seconds: what it took, compiling included.
     """
 
     device: str
@@ -43,12 +43,17 @@ class Preparation:
     graphs: bool
     seconds: float
 
-    def __str__(self) -> str:
+    @property
+    def form(self) -> str:
+        """All but the seconds, for people."""
         graphs = ", CUDA graphs" if self.graphs else ""
         return (
             f"{self.device}, {str(self.dtype).removeprefix('torch.')}, {self.convolutions} convolutions, "
-            f"adaptive ones by {self.adaptive}{graphs}; ready in {self.seconds:.1f} s"
+            f"adaptive ones by {self.adaptive}{graphs}"
         )
+
+    def __str__(self) -> str:
+        return f"{self.form}; ready in {self.seconds:.1f} s"
 
 
 class PreparedNetwork:

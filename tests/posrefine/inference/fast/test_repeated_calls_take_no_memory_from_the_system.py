@@ -1,0 +1,63 @@
+"""In the steady state a predictor works in memory that the process has already."""
+
+from __future__ import annotations
+
+import json
+import platform
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+
+from posrefine import Predictor, build_model
+
+WARM_CALLS, CALLS = 10, 5
+PAGES_OF_A_SINGLE_MAP = 64 * 64 * 16 * 2 // 4096
+"""What the smallest branch map of a batch of one would take, were it allocated anew: 256 px, bfloat16."""
+
+CALL_AND_COUNT = f"""
+import json, resource, sys
+import numpy as np, torch
+from posrefine import Predictor, build_model
+
+torch.set_num_threads(1)
+predictor = Predictor(build_model("posrefine_tiny"), input_size=256, precision=sys.argv[1])
+rng = np.random.default_rng(0)
+images = [rng.integers(0, 256, (240, 320, 3), dtype=np.uint8) for _ in range(4)]
+
+def faults():
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    predictor(images)
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+
+print(json.dumps([faults() for _ in range({WARM_CALLS + CALLS})]))
+"""
+
+
+@pytest.mark.skipif(
+    platform.libc_ver()[0] != "glibc", reason="freed memory is kept through glibc, which is not here"
+)
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_on_a_cpu_repeated_calls_touch_no_fresh_page(precision: str):
+    # A process of its own: here other tests have left memory behind that would hide what a call asks for.
+    finished = subprocess.run(
+        [sys.executable, "-c", CALL_AND_COUNT, precision], capture_output=True, text=True, check=True
+    )
+    faults = json.loads(finished.stdout)
+    assert faults[0] > 100 * PAGES_OF_A_SINGLE_MAP
+    assert max(faults[WARM_CALLS:]) < PAGES_OF_A_SINGLE_MAP
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+def test_on_a_gpu_repeated_calls_allocate_no_device_memory():
+    predictor = Predictor(build_model("posrefine_tiny"), input_size=256, device="cuda")
+    rng = np.random.default_rng(0)
+    images = [rng.integers(0, 256, (240, 320, 3), dtype=np.uint8) for _ in range(4)]
+    for _ in range(WARM_CALLS):
+        predictor(images)
+    before = torch.cuda.memory_stats()["num_device_alloc"]
+    for _ in range(CALLS):
+        predictor(images)
+    assert torch.cuda.memory_stats()["num_device_alloc"] == before
