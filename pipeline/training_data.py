@@ -53,7 +53,7 @@ def rank_batches(stream: ViewStream, first_step: int) -> Iterator[Batch]:
 
     def prepare(rows: Mapping[str, Any]) -> pa.Table:
         mine = _stream(shared)
-        step = first_step + int(rows["id"][0])
+        step = int(rows["item"][0])
         return pa.table(
             {"step": [step], "views": pa.array([encode_views(mine.views(step))], pa.large_binary())}
         )
@@ -61,7 +61,9 @@ def rank_batches(stream: ViewStream, first_step: int) -> Iterator[Batch]:
     def collate(rows: Mapping[str, Any]) -> tuple[int, Batch]:
         return int(rows["step"][0]), make_batch(decode_views(rows["views"][0]), stream.targets)
 
-    ordinals = ray.data.range(steps, override_num_blocks=min(MAX_BLOCKS, -(-steps // STEPS_PER_BLOCK)))
+    # Not `range`: where CPUs are few, Ray Data makes all its blocks, a task each, before the first view.
+    blocks = min(MAX_BLOCKS, -(-steps // STEPS_PER_BLOCK))
+    ordinals = ray.data.from_items(list(range(first_step, first_step + steps)), override_num_blocks=blocks)
     ordinals.context.execution_options.preserve_order = True
     ordinals.context.raise_original_map_exception = True
     ordinals.context.custom_execution_callback_classes = [_WaitForRoom]

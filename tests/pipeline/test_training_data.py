@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import ray
 import torch
 from support.ray_cluster import started_cluster
 from support.training import small_recipe, small_stream
@@ -45,6 +46,14 @@ def test_ray_data_gives_the_batches_of_the_stream_in_order_from_any_step(cluster
         assert batch.persons == expected.persons
         for name in ("images", "heatmap", "heatmap_weight", "offset", "offset_weight"):
             torch.testing.assert_close(getattr(batch, name), getattr(expected, name), rtol=0, atol=0)
+
+
+def test_nothing_is_done_for_a_batch_but_preparing_it(cluster: str):
+    """Where a CPU is all there is, Ray Data would finish any stage before it for the whole run first."""
+    scenes = SyntheticSource(COCO, (SceneSpec(64, 64, people=(1, 2)),), count=4, first_seed=3, cache=None)
+    list(rank_batches(replace(small_stream(small_recipe(total_steps=20)), source=scenes), first_step=0))
+    stages = [event["cat"] for event in ray.timeline() if event["name"].endswith("_map_task")]
+    assert set(stages) == {"task::MapBatches(prepare)"}
 
 
 def test_a_finished_run_needs_no_batches():
