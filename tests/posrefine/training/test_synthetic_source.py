@@ -21,7 +21,7 @@ def test_specs_take_turns_and_seeds_count_up():
 def test_a_kept_scene_is_the_rendered_one(tmp_path: Path):
     source = SyntheticSource(COCO, SPECS, count=2, first_seed=0, cache=tmp_path / "scenes")
     fresh, kept = source[1], source[1]
-    assert [path.name for path in (tmp_path / "scenes").iterdir()] == ["1.npz"]
+    assert [path.name for path in (tmp_path / "scenes").iterdir()] == ["1.safetensors"]
     for name in ("pixels", "keypoints", "areas_px2", "diagonals_px", "ignored"):
         np.testing.assert_array_equal(getattr(kept, name), getattr(fresh, name))
 
