@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
@@ -21,6 +22,8 @@ from pipeline.config import RunSettings, load_settings
 from pipeline.network import Network, load_network
 from pipeline.run import run
 from pipeline.storage import Storage
+from posrefine.inference.fast.backend import Library
+from posrefine.inference.fast.prepare import Preparation
 from posrefine.inference.poses import Poses
 
 NOBODY = Poses(*(np.zeros(shape, np.float32) for shape in ((0, 17, 2), (0, 17), (0,), (0, 17))))
@@ -28,6 +31,8 @@ NOBODY = Poses(*(np.zeros(shape, np.float32) for shape in ((0, 17, 2), (0, 17), 
 
 class IdlePredictor:
     """Finds nobody, at once."""
+
+    preparation = Preparation("none", torch.float32, Library.TORCH, "nothing", graphs=False, seconds=0.0)
 
     def plan(self, _shape: tuple[int, int]) -> None:
         """Takes every size."""

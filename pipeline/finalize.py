@@ -60,7 +60,7 @@ class TableCounts(BaseModel):
         broken_shards: failed rows that stand for the unreadable rest of a tar or Parquet file, and so for an
             unknown number of images.
         groups: the same by file.
-        note: there only where the poses mean nothing.
+        note: what must be known about the network's poses, such as that they mean nothing.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")

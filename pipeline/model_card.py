@@ -20,6 +20,8 @@ from posrefine.weights import load_weights, save_weights
 
 __all__ = ["PublishedModel", "publish_model"]
 
+RENDERED_NOTE = "these weights have met rendered people alone: rely on none of their poses in photographs"
+
 WEIGHTS_NAME, CARD_NAME, METRICS_NAME = "model.safetensors", "model_card.md", "metrics.json"
 
 
@@ -52,6 +54,8 @@ def publish_model(job: TrainingJob, state: dict[str, Any], storage: Storage) -> 
         "data": _data(job),
         "steps": str(state["step"]),
     }
+    if settings.images is None:
+        metadata["note"] = RENDERED_NOTE
     weights, card = join_uri(settings.output, WEIGHTS_NAME), join_uri(settings.output, CARD_NAME)
     with tempfile.TemporaryDirectory(prefix="posrefine-weights-") as folder:
         path = Path(folder) / WEIGHTS_NAME
@@ -86,6 +90,7 @@ def _card(job: TrainingJob, steps: int, sha256: str, size_px: int, metrics: dict
             f"- Weights: `{WEIGHTS_NAME}`, sha256 `{sha256}`, {parameters:,} parameters",
             f"- Licence: {settings.licence}",
             f"- Data: {_data(job)}",
+            *([f"- Note: {RENDERED_NOTE}"] if settings.images is None else []),
             f"- Started from: {settings.weights or 'random weights'}",
             f"- Trained for {steps:,} steps; the weights are a running average",
             f"- Made {datetime.now(UTC):%Y-%m-%d} with torch {torch.__version__} on {platform.machine()}",

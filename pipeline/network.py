@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from pipeline.config import RunSettings
+from pipeline.record import UNTRAINED_NOTE
 from pipeline.storage import Storage
 from pipeline.uris import is_s3
 from posrefine.build import VARIANTS, build_model
@@ -33,6 +34,7 @@ class Network:
         score_weights_sha256: of the rescoring network's file.
         protocol: name of the test-time protocol that the weights were trained for.
         input_size: short side of the network's input, px.
+        note: what must be known about its poses: that they mean nothing, or what the weights' file says.
     """
 
     model: PoseNetwork
@@ -41,6 +43,7 @@ class Network:
     score_weights_sha256: str | None
     protocol: str
     input_size: int
+    note: str | None
 
     def predictor(self, settings: RunSettings, device: str) -> Predictor:
         """The predictor of these settings on `device`."""
@@ -69,11 +72,12 @@ def load_network(settings: RunSettings, storage: Storage) -> Network:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         model = build_model(settings.model, skeleton=skeleton)
+    note: str | None
     if settings.untrained:
-        sha256, protocol = _tensors_sha256(model), OFFICIAL.name
+        sha256, protocol, note = _tensors_sha256(model), OFFICIAL.name, UNTRAINED_NOTE
     else:
         info = _fill(model, settings.weights, storage)
-        sha256, protocol = info.sha256, info.protocol
+        sha256, protocol, note = info.sha256, info.protocol, info.note
     score_net, score_sha256 = None, None
     if settings.score_weights is not None:
         score_net = ScoreNet(skeleton)
@@ -85,6 +89,7 @@ def load_network(settings: RunSettings, storage: Storage) -> Network:
         score_weights_sha256=score_sha256,
         protocol=protocol,
         input_size=settings.input_size or VARIANTS[settings.model].input_size,
+        note=note,
     )
     # Settings that do not fit each other are found out here, before any actor is started.
     network.predictor(settings, "cpu")

@@ -53,7 +53,7 @@ class Outcome(BaseModel):
             the seconds of the slowest of them, compiling included.
         started_at: of this attempt.
         finished_at: of this attempt.
-        note: there only where the poses mean nothing.
+        note: what must be known about the network's poses, such as that they mean nothing.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")

@@ -17,6 +17,7 @@ from pipeline.json_stream import iter_records
 from pipeline.layout import OutputTree
 from pipeline.ordered_map import map_in_order
 from pipeline.predicted_images import IMAGE_COLUMNS, PERSON_COLUMNS, PredictedImages, predicted_images
+from pipeline.record import UNTRAINED_NOTE
 from pipeline.storage import Storage
 from pipeline.uris import normalise_uri
 from posrefine.errors import ConfigurationError, ShardError
@@ -128,7 +129,9 @@ def open_predictions(storage: Storage, uri: str, annotations: Annotations, proto
             "name the output of a run or a COCO results file"
         )
     described = _described(storage, parts[0])
-    findings = Finding.of("poses_mean_nothing", [described["note"]] if "note" in described else [])
+    note = described.get("note")
+    code = "poses_mean_nothing" if note == UNTRAINED_NOTE else "weights_have_a_note"
+    findings = Finding.of(code, [] if note is None else [note])
     return Predictions(uri, parts, described.get("model"), described.get("weights"), tuple(findings))
 
 

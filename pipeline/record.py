@@ -113,7 +113,7 @@ class RunRecord(BaseModel):
         weights: what the weights were called.
         code_version: of the package that began the output.
         created_at: when.
-        note: there only where the poses mean nothing.
+        note: what must be known about the network's poses, such as that they mean nothing.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -131,7 +131,9 @@ class RunRecord(BaseModel):
     note: str | None = None
 
     @staticmethod
-    def of(settings: RunSettings, fingerprint: Fingerprint, summary: ManifestSummary) -> RunRecord:
+    def of(
+        settings: RunSettings, fingerprint: Fingerprint, summary: ManifestSummary, note: str | None
+    ) -> RunRecord:
         """The record of a run that begins now."""
         return RunRecord(
             fingerprint=fingerprint,
@@ -144,7 +146,7 @@ class RunRecord(BaseModel):
             weights=settings.weights,
             code_version=code_version(),
             created_at=datetime.now(UTC),
-            note=UNTRAINED_NOTE if settings.untrained else None,
+            note=note,
         )
 
     def table_metadata(self) -> TableMetadata:

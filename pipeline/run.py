@@ -18,7 +18,7 @@ from pipeline.manifest import Manifest, PlanOptions, write_manifest
 from pipeline.network import Network, load_network
 from pipeline.outcome import Outcome, read_outcome
 from pipeline.precision import decide_precision
-from pipeline.record import UNTRAINED_NOTE, Fingerprint, RunRecord, read_record, require_record
+from pipeline.record import Fingerprint, RunRecord, read_record, require_record
 from pipeline.session import ray_session
 from pipeline.storage import Storage
 from pipeline.uris import require_apart
@@ -197,7 +197,7 @@ def _open_output(job: _Job, storage: Storage) -> tuple[RunRecord, Manifest]:
     # Without run.json a manifest is what a run left that died before it had begun.
     storage.delete(job.tree.manifest)
     manifest = write_manifest(job.settings.input, job.tree.manifest, storage, plan_options(job.settings))
-    record = RunRecord.of(job.settings, job.fingerprint, manifest.summary)
+    record = RunRecord.of(job.settings, job.fingerprint, manifest.summary, job.network.note)
     storage.create(job.tree.run, record.encode())
     return record, manifest
 
@@ -223,8 +223,7 @@ def _outcome_where_it_breaks_off(job: _Job, drive: Drive) -> Iterator[None]:
     try:
         yield
     except BaseException as error:
-        note = UNTRAINED_NOTE if job.settings.untrained else None
-        outcome = Outcome.broken_off(error, drive.tally, started_at=job.started_at, note=note)
+        outcome = Outcome.broken_off(error, drive.tally, started_at=job.started_at, note=job.network.note)
         with suppress(StorageError):
             job.storage.put(job.tree.outcome, outcome.encode())
         raise

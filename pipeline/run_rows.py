@@ -89,7 +89,7 @@ class RunRows:
         weights_sha256: of the weights.
         code_version: of the package that wrote the rows.
         settings: what decides the rows, by name.
-        note: there only where the poses mean nothing.
+        note: what must be known about the network's poses, such as that they mean nothing.
         files: together they hold every finished image once.
     """
 

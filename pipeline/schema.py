@@ -92,7 +92,7 @@ class ImageResult:
 class TableMetadata:
     """What a reader of a file must know to use its numbers; stored as the Parquet file's key-value metadata.
 
-    `settings` is JSON; `note` is there only where the poses mean nothing.
+    `settings` is JSON; `note` is what must be known about the network's poses, if anything.
     """
 
     skeleton: Skeleton

@@ -53,7 +53,7 @@ class ExportSummary:
         persons: in them.
         skipped: images that are not, by reason.
         files: what to give to the other tool.
-        note: there only where the poses mean nothing.
+        note: what must be known about the network's poses, such as that they mean nothing.
     """
 
     format: str

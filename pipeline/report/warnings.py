@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from pipeline.evaluation import Evaluation
+from pipeline.record import UNTRAINED_NOTE
 from pipeline.report.run_facts import RunFacts
 from pipeline.run_rows import RunRows
 from posrefine.metrics import Finding
@@ -27,6 +28,8 @@ _SPOILS_NUMBERS = {
 }
 """Findings after which the numbers are not what the benchmark means by them."""
 
+_OF_THE_RUNS_NOTE = {"poses_mean_nothing", "weights_have_a_note"}
+
 
 @dataclass(frozen=True)
 class Warned:
@@ -48,8 +51,8 @@ class Warned:
 def evaluation_warnings(evaluation: Evaluation, rows: RunRows | None) -> tuple[Warned, ...]:
     """Of the predictions, the annotations and the run that was compared with; grave ones first."""
     # The run's own words say it better than the finding made of them.
-    findings = [found for found in evaluation.warnings if found.code != "poses_mean_nothing"]
-    warned = [*_untrained(rows), *(_finding(found, "") for found in findings)]
+    findings = [found for found in evaluation.warnings if found.code not in _OF_THE_RUNS_NOTE]
+    warned = [*_noted(rows), *(_finding(found, "") for found in findings)]
     if evaluation.comparison is not None:
         other = f" (in {evaluation.comparison.other})"
         warned += [_finding(found, other) for found in evaluation.comparison.warnings]
@@ -58,7 +61,7 @@ def evaluation_warnings(evaluation: Evaluation, rows: RunRows | None) -> tuple[W
 
 def run_warnings(facts: RunFacts) -> tuple[Warned, ...]:
     """Of a run without ground truth; grave ones first."""
-    warned = _untrained(facts.rows)
+    warned = _noted(facts.rows)
     if not facts.complete:
         text = "Not every unit of the input is finished; everything on this page is about those that are."
         warned.append(Warned("The run is not complete", text))
@@ -67,12 +70,13 @@ def run_warnings(facts: RunFacts) -> tuple[Warned, ...]:
     return tuple(warned)
 
 
-def _untrained(rows: RunRows | None) -> list[Warned]:
+def _noted(rows: RunRows | None) -> list[Warned]:
     if rows is None or rows.note is None:
         return []
-    text = (
-        f"{rows.note[:1].upper()}{rows.note[1:]}. Take no number and no skeleton of this page for a result."
-    )
+    text = f"{rows.note[:1].upper()}{rows.note[1:]}."
+    if rows.note != UNTRAINED_NOTE:
+        return [Warned("What these weights know", text)]
+    text += " Take no number and no skeleton of this page for a result."
     return [Warned("The poses of this run mean nothing", text, grave=True)]
 
 

@@ -56,6 +56,7 @@ MESSAGES = {
         "keypoints are in another frame"
     ),
     "poses_mean_nothing": "the run's own files say that no number here means anything",
+    "weights_have_a_note": "the weights' file says what these numbers tell about other images",
     "train_overlap": "images were in the model's training set too; the numbers are too good for them",
 }
 """What each code means for the numbers, and what to do."""

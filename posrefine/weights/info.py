@@ -19,6 +19,7 @@ class WeightsInfo:
         protocol: name of the test-time protocol the weights were trained for, `official` or `mmpose`.
         skeleton: name of the skeleton, None for a bare backbone.
         licence: SPDX name where the file or the zoo states one.
+        note: what the file says must be known about the poses that it gives.
         not_in_file: tensors of the network that the file does not hold and that stay as built (refinement
             modules behind a DEKR checkpoint, heads behind an ImageNet one); normalisation counters left out.
         not_used: tensors of the file that the network has no place for (a classification head).
@@ -31,6 +32,7 @@ class WeightsInfo:
     protocol: str
     skeleton: str | None = None
     licence: str | None = None
+    note: str | None = None
     not_in_file: tuple[str, ...] = ()
     not_used: tuple[str, ...] = ()
     metadata: Mapping[str, str] = field(default_factory=dict)

@@ -59,6 +59,7 @@ def load_weights_bytes(model: nn.Module, data: bytes, name: str, *, strict: bool
         protocol=own.get("protocol", reading.protocol),
         skeleton=own.get("skeleton") or _skeleton_name(reading),
         licence=own.get("licence") or (entry.licence if entry else None),
+        note=own.get("note"),
         not_in_file=result.not_in_file,
         not_used=result.not_used,
         metadata=checkpoint.metadata,

@@ -18,6 +18,7 @@ from support.annotated import (
     write_units,
 )
 from support.coco_reference import pycocotools_numbers
+from support.runs import UNTRAINED
 from support.s3 import S3Server
 
 from pipeline.evaluate import EvaluationRequest, evaluate
@@ -205,15 +206,19 @@ def test_images_in_another_frame_than_the_annotations_are_named(
     assert warnings(evaluated(tmp_path, annotations, tmp_path / "run")) == {code: 40}
 
 
-def test_a_run_whose_poses_mean_nothing_says_so_beside_its_numbers(
-    tmp_path: Path, annotations: dict[str, Any]
+@pytest.mark.parametrize(
+    ("note", "code"),
+    [(UNTRAINED, "poses_mean_nothing"), ("learnt from rendered people alone", "weights_have_a_note")],
+)
+def test_what_must_be_known_about_the_weights_stands_beside_the_numbers(
+    tmp_path: Path, annotations: dict[str, Any], note: str, code: str
 ) -> None:
     rows = image_rows(annotations, [])
-    write_units(tmp_path / "run", [rows], skeleton=COCO, note="untrained network")
+    write_units(tmp_path / "run", [rows], skeleton=COCO, note=note)
 
     (finding,) = evaluated(tmp_path, annotations, tmp_path / "run").warnings
-    assert finding.code == "poses_mean_nothing"
-    assert "untrained network" in str(finding)
+    assert finding.code == code
+    assert note in str(finding)
 
 
 def test_ignoring_exif_is_cocos_own_rule_and_no_reason_to_warn(

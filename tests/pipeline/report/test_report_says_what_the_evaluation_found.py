@@ -216,6 +216,16 @@ def test_an_untrained_networks_page_says_first_that_its_poses_mean_nothing(tmp_p
         assert text.index("The poses of this run mean nothing") < text.index("Network and settings")
 
 
+def test_what_the_weights_know_is_said_without_taking_their_numbers_away(tmp_path: Path):
+    truth = made_up_set(tmp_path / "images", images=3)
+    note = "learnt from rendered people alone"
+    run = write_run(tmp_path / "run", [noisy_predictions(truth, tmp_path / "images")], metadata_of(note=note))
+    found = evaluated(run, write_json(tmp_path / "truth.json", truth))
+    text = page_of(report_evaluation(found, str(tmp_path / "report"), Storage())).text
+    assert text.count("Learnt from rendered people alone.") == 1
+    assert "mean nothing" not in text
+
+
 def test_a_leak_is_warned_of_and_the_clean_numbers_stand_beside(small_run: tuple[str, str], tmp_path: Path):
     overlap = write_json(tmp_path / "train.json", [1, 2])
     found = evaluated(*small_run, train_overlap=overlap)
