@@ -12,7 +12,9 @@ import statistics
 import sys
 import time
 from collections.abc import Iterable, Mapping
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import replace
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -53,22 +55,18 @@ def main() -> None:
     parser.add_argument("--scenes", type=int, default=20_000, help="rendered scenes to learn from")
     parser.add_argument("--held-out", type=int, default=200, help="rendered scenes to score on")
     parser.add_argument("--scene-cache", type=Path, help="folder where scenes are kept once rendered")
-    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--processes", type=int, default=1, help="trainings at a time, a core each")
     parser.add_argument("--store", type=Path, default=ROOT / "benchmarks" / "results" / "ablation.json")
     arguments = parser.parse_args()
-    torch.set_num_threads(arguments.threads)
     alike = {name: getattr(arguments, name) for name in ("steps", "input_size", "scenes", "held_out")}
     result = _stored(arguments.store, alike)
     done = {(row["network"], row["seed"]) for row in result["rows"]}
     wanted = [(name, seed) for seed in range(arguments.seeds) for name in NETWORKS]
     missing = [pair for pair in wanted if pair not in done]
-    if missing:
-        source = SyntheticSource(
-            COCO, TRAINING_SCENES, arguments.scenes, FIRST_TRAINING_SEED, arguments.scene_cache
-        )
-        held_out = ValidationSet.rendered(arguments.held_out, FIRST_VALIDATION_SEED, COCO)
-        for name, seed in missing:
-            result["rows"].append(trained(name, seed, alike, source, held_out))
+    with ProcessPoolExecutor(arguments.processes, get_context("spawn")) as pool:
+        trainings = [pool.submit(trained, *pair, alike, arguments.scene_cache) for pair in missing]
+        for training in as_completed(trainings):
+            result["rows"].append(training.result())
             arguments.store.write_text(json.dumps(result, indent=2) + "\n")
     print("\n".join(table(result["rows"])))
 
@@ -83,10 +81,10 @@ def _stored(path: Path, alike: Mapping[str, int]) -> dict[str, Any]:
     return {"machine": machine(), "alike": dict(alike), "rows": []}
 
 
-def trained(
-    name: str, seed: int, alike: Mapping[str, int], source: SyntheticSource, held_out: ValidationSet
-) -> dict[str, Any]:
+def trained(name: str, seed: int, alike: Mapping[str, int], scene_cache: Path | None) -> dict[str, Any]:
     """Trains one network; its figures on the held-out scenes, size and cost."""
+    torch.set_num_threads(1)
+    source = SyntheticSource(COCO, TRAINING_SCENES, alike["scenes"], FIRST_TRAINING_SEED, scene_cache)
     settings: TrainSettings = load_train_settings({"config": RECIPE, "output": "unused"})
     recipe = replace(
         settings.recipe(len(source)),
@@ -108,6 +106,7 @@ def trained(
         start_s = time.process_time()
         trainer.train_step(batch)
         seconds += time.process_time() - start_s
+    held_out = ValidationSet.rendered(alike["held_out"], FIRST_VALIDATION_SEED, COCO)
     metrics = held_out.metrics(trainer.average.model, VARIANTS[MODEL].input_size, flip=True)
     return {
         "network": name,

@@ -25,6 +25,7 @@ from posrefine.weights.zoo import ZOO, zoo_entry_of
 __all__ = ["load_weights", "load_weights_bytes", "save_weights"]
 
 _FORMAT_KEY, _FORMAT = "format", "posrefine"
+_BUNDLED = Path(__file__).parent / "bundled"
 
 
 def load_weights(model: nn.Module, source: str | Path, *, strict: bool = True) -> WeightsInfo:
@@ -115,7 +116,10 @@ def _part_of(model: nn.Module) -> Part:
 
 def _read(source: str | Path) -> bytes:
     entry = ZOO.get(str(source))
-    path = Path(source) if entry is None else fetch(entry)
+    if entry is None:
+        path = Path(source)
+    else:
+        path = _BUNDLED / entry.file_name if entry.bundled else fetch(entry)
     try:
         return path.read_bytes()
     except OSError as error:

@@ -1,6 +1,7 @@
-"""Public checkpoints that can be loaded by name: where they are, what they are, what they are said to reach.
+"""Checkpoints that can be loaded by name: where they are, what they are, what they are said to reach.
 
-The figures are the publishers' (mmpose v1's model pages, single scale with flip test), not measured here.
+The figures of public checkpoints are the publishers' (mmpose v1's model pages, single scale with flip test), not
+measured here; those of the weights that come with the package are `benchmarks/held_out.py`'s.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ __all__ = ["ZOO", "ZooEntry", "zoo_entry_of", "zoo_table"]
 
 _DEKR = "https://download.openmmlab.com/mmpose/v1/body_2d_keypoint/dekr"
 _PRETRAINED = "https://download.openmmlab.com/mmpose/pretrain_models"
+_BUNDLED = "package:posrefine/weights/bundled"
 
 
 @dataclass(frozen=True)
@@ -21,8 +23,9 @@ class ZooEntry:
 
     Attributes:
         name: what `load_weights` is given.
-        url: address of the file; its last part is the name in the cache.
-        sha256_prefix: the first eight hex digits of the file's sha256, which the publisher put into its name.
+        url: address of the file; its last part is the name in the cache. That of a file which comes with the
+            package begins with `package:`.
+        sha256_prefix: the first eight hex digits of the file's sha256, which publishers put into its name.
         licence: SPDX name.
         variant: name for `build_model`; `score_net` for a rescoring network.
         skeleton: name of the skeleton, None for a bare backbone.
@@ -47,6 +50,11 @@ class ZooEntry:
     def file_name(self) -> str:
         """Name of the file in the cache."""
         return self.url.rpartition("/")[2]
+
+    @property
+    def bundled(self) -> bool:
+        """Whether the file comes with the package."""
+        return self.url.startswith("package:")
 
 
 def _network(width: int, skeleton: str, file: str, sha256_prefix: str, ap: float) -> ZooEntry:
