@@ -90,8 +90,8 @@ class ChannelNorm(nn.LayerNorm):
         super().__init__(channels, eps=1e-6)
 
     def forward(self, x: Tensor) -> Tensor:
-        """[B, C, H, W] to the same shape."""
-        return super().forward(x.movedim(1, -1)).movedim(-1, 1)
+        """[B, C, H, W] to the same shape and type: autocast computes norms in float32 and leaves them so."""
+        return super().forward(x.movedim(1, -1)).movedim(-1, 1).to(x.dtype)
 
 
 class Gain(nn.Module):
@@ -102,5 +102,5 @@ class Gain(nn.Module):
         self.weight = nn.Parameter(torch.full((channels, 1, 1), start))
 
     def forward(self, x: Tensor) -> Tensor:
-        """[B, C, H, W] to the same shape."""
-        return x * self.weight
+        """[B, C, H, W] to the same shape and type: under autocast a float32 factor would widen the whole trunk."""
+        return x * self.weight.to(x.dtype)

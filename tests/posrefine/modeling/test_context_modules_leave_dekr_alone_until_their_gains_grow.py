@@ -48,6 +48,14 @@ def test_a_posrefine_network_with_zero_gains_computes_what_dekr_computes_bit_for
             assert torch.equal(found, wanted)
 
 
+@pytest.mark.parametrize(("dcm", "hsm"), EVERY_COMBINATION)
+def test_in_mixed_precision_branches_leave_in_the_type_they_came_in(dcm, hsm):
+    """Wider ones would double what enlarging and concatenating them costs."""
+    block = refine_block(16, RefineSpec(dcm=dcm, hsm=hsm, gain=0.5))
+    with torch.autocast("cpu", torch.bfloat16):
+        assert block(torch.randn(1, 16, 8, 8, dtype=torch.bfloat16)).dtype == torch.bfloat16
+
+
 @pytest.mark.parametrize("width", ["w32", "w48"])
 def test_posrefine_at_full_size_starts_as_dekr_bit_for_bit(width):
     dekr = build_model(f"dekr_{width}").eval()
