@@ -102,5 +102,5 @@ class Gain(nn.Module):
         self.weight = nn.Parameter(torch.full((channels, 1, 1), start))
 
     def forward(self, x: Tensor) -> Tensor:
-        """[B, C, H, W] to the same shape and type: under autocast a float32 factor would widen the whole trunk."""
+        """[B, C, H, W] to the same shape and type: a float32 factor would widen what autocast made narrow."""
         return x * self.weight.to(x.dtype)

@@ -1,7 +1,7 @@
 """Checkpoints that can be loaded by name: where they are, what they are, what they are said to reach.
 
-The figures of public checkpoints are the publishers' (mmpose v1's model pages, single scale with flip test), not
-measured here; those of the weights that come with the package are `benchmarks/held_out.py`'s.
+The figures of public checkpoints are the publishers' (mmpose v1's model pages, single scale with flip test),
+not measured here; those of the weights that come with the package are `benchmarks/held_out.py`'s.
 """
 
 from __future__ import annotations
