@@ -49,9 +49,9 @@ NETWORKS: Mapping[str, RefineSpec] = {
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--steps", type=int, default=3000, help="of every training")
+    parser.add_argument("--steps", type=int, default=2000, help="of every training")
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--input-size", type=int, default=128, help="side of the views, px")
+    parser.add_argument("--input-size", type=int, default=96, help="side of the views, px")
     parser.add_argument("--scenes", type=int, default=20_000, help="rendered scenes to learn from")
     parser.add_argument("--held-out", type=int, default=200, help="rendered scenes to score on")
     parser.add_argument("--scene-cache", type=Path, help="folder where scenes are kept once rendered")

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 
 from pipeline.storage import Storage
+from pipeline.training_settings import training_command
 from pipeline.training_worker import TrainingJob
 from pipeline.uris import join_uri
 from posrefine.inference.protocol import OFFICIAL
@@ -105,6 +106,10 @@ def _card(job: TrainingJob, steps: int, sha256: str, size_px: int, metrics: dict
             ),
             "",
             "## Recipe",
+            "",
+            "```sh",
+            training_command(settings),
+            "```",
             "",
             "| setting | value |",
             "| --- | --- |",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -16,7 +17,7 @@ from posrefine.training.augmentation import Augmentation
 from posrefine.training.recipe import TrainRecipe
 from posrefine.training.targets import TargetSpec
 
-__all__ = ["TRAINING_GROUPS", "TrainSettings", "load_train_settings"]
+__all__ = ["TRAINING_GROUPS", "TrainSettings", "load_train_settings", "training_command"]
 
 
 def _split_sizes(value: object) -> object:
@@ -129,6 +130,9 @@ class _Cluster(BaseModel):
     log_steps: int = Field(20, ge=1, description="steps between rows of the log")
 
 
+_WITHOUT_EFFECT = {"config", "output", "scene_cache", "max_failures", "checkpoint_steps", "log_steps"}
+"""Settings that change nothing about the weights."""
+
 # Each docstring is the heading of its settings in --help.
 TRAINING_GROUPS: tuple[type[BaseModel], ...] = (_Data, _Start, _Recipe, _Views, _Cluster)
 
@@ -227,3 +231,20 @@ def _readable(problem: dict[str, Any]) -> str:
     name = ".".join(map(str, problem["loc"])) or "together"
     message = str(problem["msg"]).removeprefix("Value error, ")
     return f"setting {name}: {message}"
+
+
+def training_command(settings: TrainSettings) -> str:
+    """The command that gives the same weights again, whatever file or default the settings came from."""
+    fields = type(settings).model_fields
+    options = ["--output", "OUTPUT"]
+    for name, value in settings:
+        if name not in _WITHOUT_EFFECT and value != fields[name].default:
+            options += [f"--{name.replace('_', '-')}", _text(value)]
+    return shlex.join(["python", "jobs/train.py", *options])
+
+
+def _text(value: object) -> str:
+    """As the command line takes it."""
+    if not isinstance(value, tuple):
+        return str(value)
+    return ",".join(":".join(map(str, part)) if isinstance(part, tuple) else str(part) for part in value)

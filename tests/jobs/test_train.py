@@ -94,7 +94,7 @@ def test_training_leaves_the_averaged_weights_a_card_and_a_log(trained: Path):
     for name, value in model.state_dict().items():
         torch.testing.assert_close(value, state["average"][name], rtol=0, atol=0)
     card = (trained / "model_card.md").read_text()
-    for words in (info.sha256, "4 images of", "| AP |", "| batch_size | 2 |", "CC0-1.0"):
+    for words in (info.sha256, "4 images of", "| AP |", "| batch_size | 2 |", "CC0-1.0", "jobs/train.py"):
         assert words in card
     steps = rows(trained / "log/steps.csv")
     assert [row["step"] for row in steps] == ["0", "1", "2", "3"]

@@ -2,9 +2,22 @@
 
 from __future__ import annotations
 
+import argparse
+import shlex
+from pathlib import Path
+from typing import Any
+
 import pytest
 
-from pipeline.training_settings import TrainSettings
+from pipeline.command_line import add_settings, settings_given
+from pipeline.training_settings import (
+    TRAINING_GROUPS,
+    TrainSettings,
+    load_train_settings,
+    training_command,
+)
+
+BUNDLED = Path(__file__).parents[2] / "posrefine" / "weights" / "bundled" / "posrefine_tiny.yaml"
 
 
 def settings(**changes: object) -> TrainSettings:
@@ -21,3 +34,24 @@ def test_whole_images_are_validated_at_the_size_that_shows_persons_as_large_as_t
 ):
     run = settings(input_sizes="0:64,0.5:128", person_probability=person_probability)
     assert run.validation_size(run.recipe(10).input_size_at(run.recipe(10).total_steps - 1)) == wanted_px
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"config": BUNDLED, "scene_cache": "scenes", "workers": 2, "worker_cpus": 0.5, "device": "cpu"},
+        {"images": "s3://b/my images", "annotations": "a.json", "milestones": "0.5,0.75", "weights": "w.pth"},
+        {"synthetic": 10, "input_sizes": "0:64,0.5:128", "seed": 3, "precision": "bfloat16"},
+    ],
+    ids=["a file", "images", "sizes over the run"],
+)
+def test_the_command_of_a_card_has_all_that_the_weights_depend_on(given: dict[str, Any]):
+    before = load_train_settings(given | {"output": "/out"})
+    program, script, *options = shlex.split(training_command(before))
+    parser = argparse.ArgumentParser()
+    add_settings(parser, TRAINING_GROUPS)
+    again = load_train_settings(settings_given(parser.parse_args(options), TRAINING_GROUPS))
+    assert (program, script, again.output) == ("python", "jobs/train.py", "OUTPUT")
+    elsewhere = {"config": None, "output": "OUTPUT", "scene_cache": None}
+    unwatched = {name: getattr(again, name) for name in ("checkpoint_steps", "log_steps", "max_failures")}
+    assert again == before.model_copy(update=elsewhere | unwatched)
