@@ -111,6 +111,16 @@ _ENTRIES = (
     _rescore("crowdpose", "300c7efe"),
     _backbone(32, "36af842e"),
     _backbone(48, "8ef0771d"),
+    ZooEntry(
+        name="posrefine:tiny_coco",
+        url=f"{_BUNDLED}/posrefine_tiny_coco.safetensors",
+        sha256_prefix="ccf736a2",
+        licence="Apache-2.0",
+        variant="posrefine_tiny",
+        skeleton="coco",
+        input_size_px=256,
+        protocol="official",
+    ),
 )
 
 ZOO: Mapping[str, ZooEntry] = MappingProxyType({entry.name: entry for entry in _ENTRIES})

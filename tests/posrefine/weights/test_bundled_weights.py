@@ -1,0 +1,64 @@
+"""The weights that come with the package are there without a network, small, and as good as is said of them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+
+import pytest
+
+from posrefine import build_model, load_weights
+from posrefine.build import VARIANTS
+from posrefine.skeletons import COCO
+from posrefine.training.validation import ValidationSet
+from posrefine.weights import ZOO, ZooEntry
+from posrefine.weights.download import cache_directory
+
+ROOT = Path(__file__).parents[3]
+BUNDLED = ROOT / "posrefine" / "weights" / "bundled"
+LARGEST_BYTES = 12_000_000
+FIRST_HELD_OUT_SEED = 8_000_000
+
+ENTRIES = [entry for entry in ZOO.values() if entry.bundled]
+
+
+@pytest.mark.parametrize("entry", ENTRIES, ids=[entry.name for entry in ENTRIES])
+def test_bundled_weights_load_by_name_with_an_empty_cache(
+    entry: ZooEntry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("POSREFINE_CACHE", str(tmp_path / "cache"))
+    info = load_weights(build_model(entry.variant), entry.name)
+    assert not cache_directory().exists()
+    assert info.sha256.startswith(entry.sha256_prefix)
+    assert (info.licence, info.skeleton, info.protocol) == (entry.licence, entry.skeleton, entry.protocol)
+    assert info.not_in_file == info.not_used == ()
+    assert "rendered people" in str(info.note)
+
+
+@pytest.mark.parametrize("entry", ENTRIES, ids=[entry.name for entry in ENTRIES])
+def test_bundled_weights_are_small_and_have_a_card_with_their_digest_and_command(entry: ZooEntry):
+    data = (BUNDLED / entry.file_name).read_bytes()
+    assert len(data) <= LARGEST_BYTES
+    card = (BUNDLED / entry.file_name).with_suffix(".md").read_text()
+    for words in (hashlib.sha256(data).hexdigest(), "python jobs/train.py ", "rendered people"):
+        assert words in card
+
+
+def test_the_figure_of_the_zoo_is_the_stored_one_of_all_held_out_scenes():
+    entry = ZOO["posrefine:tiny_coco"]
+    stored = json.loads((ROOT / "benchmarks" / "results" / "held_out.json").read_text())
+    assert (stored["weights"], stored["scenes"]) == (entry.name, 500)
+    assert stored["first_seed"] == FIRST_HELD_OUT_SEED
+    assert entry.published_ap == pytest.approx(100 * stored["metrics"]["flip test"]["AP"], abs=0.05)
+
+
+@pytest.mark.slow
+def test_bundled_weights_find_people_on_scenes_that_they_have_not_met():
+    entry = ZOO["posrefine:tiny_coco"]
+    model = build_model(entry.variant)
+    load_weights(model, entry.name)
+    scenes = ValidationSet.rendered(60, FIRST_HELD_OUT_SEED, COCO)
+    found = scenes.metrics(model.eval(), VARIANTS[entry.variant].input_size, flip=True)
+    assert entry.published_ap is not None
+    assert found.AP > 0.75 * entry.published_ap / 100
