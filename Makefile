@@ -36,7 +36,8 @@ demo: install
 		--output $(DEMO)/run --model posrefine_tiny --weights posrefine:tiny_coco --unit-images 8
 	$(BIN)/python jobs/evaluate.py --predictions $(DEMO)/run --annotations $(DEMO)/data/annotations.json \
 		--protocol coco --report --output $(DEMO)/evaluation
-	$(BIN)/python jobs/annotate.py export --output $(DEMO)/run --format overlays --to $(DEMO)/overlays --max-images 8
+	$(BIN)/python jobs/annotate.py export --output $(DEMO)/run --format overlays --to $(DEMO)/overlays --max-images 8 \
+		--min-score 0.1
 	@echo "The table of persons: $(DEMO)/run/tables. The report: $(DEMO)/evaluation/report/index.html."
 
 test: dev
