@@ -14,6 +14,7 @@ import time
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import replace
+from functools import lru_cache
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -106,8 +107,9 @@ def trained(name: str, seed: int, alike: Mapping[str, int], scene_cache: Path | 
         start_s = time.process_time()
         trainer.train_step(batch)
         seconds += time.process_time() - start_s
-    held_out = ValidationSet.rendered(alike["held_out"], FIRST_VALIDATION_SEED, COCO)
-    metrics = held_out.metrics(trainer.average.model, VARIANTS[MODEL].input_size, flip=True)
+    metrics = _held_out(alike["held_out"]).metrics(
+        trainer.average.model, VARIANTS[MODEL].input_size, flip=True
+    )
     return {
         "network": name,
         "seed": seed,
@@ -116,6 +118,12 @@ def trained(name: str, seed: int, alike: Mapping[str, int], scene_cache: Path | 
         "training_cpu_s": round(seconds, 1),
         "metrics": metrics.model_dump(),
     }
+
+
+@lru_cache(maxsize=1)
+def _held_out(count: int) -> ValidationSet:
+    """Rendered once for all trainings of a process."""
+    return ValidationSet.rendered(count, FIRST_VALIDATION_SEED, COCO)
 
 
 def table(rows: Iterable[Mapping[str, Any]]) -> list[str]:

@@ -31,8 +31,7 @@ class SyntheticSource:
         first_seed: of scene 0; keep it away from the seeds of scenes that are evaluated on.
         cache: a folder of this source alone, where scenes are kept: rendering one takes longer than learning
             from it. Their pixels are kept plain (0.5 MB a scene): grain compresses by a third at most, and
-            decoding would cost a quarter of what the views' learning costs; NumPy's archives took ten times
-            as long to open as safetensors. None renders every time.
+            decoding would cost a quarter of what the views' learning costs. None renders every time.
     """
 
     skeleton: Skeleton

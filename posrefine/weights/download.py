@@ -42,7 +42,7 @@ def fetch(
     progress: Progress | None = None,
     retry_delay_s: float = 1.0,
 ) -> Path:
-    """The entry's file on disk, downloaded if the cache does not hold it.
+    """The entry's file on disk, downloaded if neither the package nor the cache holds it.
 
     Processes that ask for the same file at once wait for one of them to download it. A broken transfer is
     continued by a later attempt, also by a later process.
@@ -56,6 +56,8 @@ def fetch(
     Raises:
         WeightsError: the address cannot be reached, or the file is not the one whose checksum the zoo lists.
     """
+    if entry.bundled is not None:
+        return entry.bundled
     directory = directory or cache_directory()
     target = directory / entry.file_name
     if target.exists():

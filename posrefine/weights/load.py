@@ -20,12 +20,11 @@ from posrefine.weights.fit import fit
 from posrefine.weights.info import WeightsInfo
 from posrefine.weights.readers.detect import read_as
 from posrefine.weights.readers.reading import Part, Reading
-from posrefine.weights.zoo import ZOO, ZooEntry, zoo_entry_of
+from posrefine.weights.zoo import ZOO, zoo_entry_of
 
 __all__ = ["load_weights", "load_weights_bytes", "save_weights"]
 
 _FORMAT_KEY, _FORMAT = "format", "posrefine"
-_BUNDLED = Path(__file__).parent / "bundled"
 
 
 def load_weights(model: nn.Module, source: str | Path, *, strict: bool = True) -> WeightsInfo:
@@ -116,7 +115,7 @@ def _part_of(model: nn.Module) -> Part:
 
 def _read(source: str | Path) -> bytes:
     entry = ZOO.get(str(source))
-    path = Path(source) if entry is None else _file_of(entry)
+    path = Path(source) if entry is None else fetch(entry)
     try:
         return path.read_bytes()
     except OSError as error:
@@ -124,10 +123,6 @@ def _read(source: str | Path) -> bytes:
             f"weights {source}: cannot be read ({error.strerror}); name a safetensors or PyTorch file "
             f"on this machine, or one of {', '.join(ZOO)}"
         ) from error
-
-
-def _file_of(entry: ZooEntry) -> Path:
-    return _BUNDLED / entry.file_name if entry.bundled else fetch(entry)
 
 
 def _skeleton_name(reading: Reading) -> str | None:

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from types import MappingProxyType
 
 __all__ = ["ZOO", "ZooEntry", "zoo_entry_of", "zoo_table"]
 
 _DEKR = "https://download.openmmlab.com/mmpose/v1/body_2d_keypoint/dekr"
 _PRETRAINED = "https://download.openmmlab.com/mmpose/pretrain_models"
-_BUNDLED = "package:posrefine/weights/bundled"
+_PACKAGE, _BUNDLED = "package:", Path(__file__).parent / "bundled"
 
 
 @dataclass(frozen=True)
@@ -23,8 +24,8 @@ class ZooEntry:
 
     Attributes:
         name: what `load_weights` is given.
-        url: address of the file; its last part is the name in the cache. That of a file which comes with the
-            package begins with `package:`.
+        url: address of the file; its last part is the name in the cache. A file that comes with the package
+            has `package:` and its name.
         sha256_prefix: the first eight hex digits of the file's sha256, which publishers put into its name.
         licence: SPDX name.
         variant: name for `build_model`; `score_net` for a rescoring network.
@@ -49,12 +50,12 @@ class ZooEntry:
     @property
     def file_name(self) -> str:
         """Name of the file in the cache."""
-        return self.url.rpartition("/")[2]
+        return self.url.removeprefix(_PACKAGE).rpartition("/")[2]
 
     @property
-    def bundled(self) -> bool:
-        """Whether the file comes with the package."""
-        return self.url.startswith("package:")
+    def bundled(self) -> Path | None:
+        """The file, if it comes with the package."""
+        return _BUNDLED / self.file_name if self.url.startswith(_PACKAGE) else None
 
 
 def _network(width: int, skeleton: str, file: str, sha256_prefix: str, ap: float) -> ZooEntry:
@@ -113,7 +114,7 @@ _ENTRIES = (
     _backbone(48, "8ef0771d"),
     ZooEntry(
         name="posrefine:tiny_coco",
-        url=f"{_BUNDLED}/posrefine_tiny_coco.safetensors",
+        url=f"{_PACKAGE}posrefine_tiny_coco.safetensors",
         sha256_prefix="ccf736a2",
         licence="Apache-2.0",
         variant="posrefine_tiny",

@@ -15,7 +15,7 @@ from posrefine import Predictor, build_model
 
 WARM_CALLS, CALLS = 10, 5
 PAGES_OF_A_SINGLE_MAP = 64 * 64 * 16 * 2 // 4096
-"""What the smallest branch map of a batch of one would take, were it allocated anew: 256 px, bfloat16."""
+"""What the finest branch's map of one view of 256 px would take in bfloat16, were it allocated anew."""
 
 CALL_AND_COUNT = f"""
 import json, resource, sys
