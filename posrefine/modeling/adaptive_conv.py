@@ -66,8 +66,12 @@ def at_cells(maps: Tensor, cells: Tensor | None) -> Tensor:
     """
     if cells is None:
         return maps
-    wanted = cells.unsqueeze(1).expand(-1, maps.shape[1], -1)
-    return maps.flatten(2).gather(2, wanted).unsqueeze(-1)
+    batch, channels, height, width = maps.shape
+    # A cell's channels lie side by side in memory, so a whole row of them is taken at a time.
+    rows = maps.permute(0, 2, 3, 1).reshape(batch * height * width, channels)
+    firsts = torch.arange(0, batch * height * width, height * width, device=maps.device)
+    taken = rows.index_select(0, (cells + firsts[:, None]).flatten())
+    return taken.view(batch, -1, channels).transpose(1, 2).unsqueeze(-1)
 
 
 def adaptive_convolution(x: Tensor, affine: Tensor, weight: Tensor, cells: Tensor | None = None) -> Tensor:

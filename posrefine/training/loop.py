@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from posrefine.errors import ConfigurationError, TrainingError
+from posrefine.freed_memory import keep_freed_memory
 from posrefine.modeling.adaptive_conv import at_cells
 from posrefine.modeling.network import PoseNetwork
 from posrefine.training.average import AveragedModel
@@ -19,6 +20,9 @@ from posrefine.training.recipe import TrainRecipe
 from posrefine.training.samples import Batch
 
 __all__ = ["StepReport", "Trainer", "train_steps"]
+
+# A step of 32 views of 128 px otherwise has 20,000 page faults, 4% of its time.
+_LARGEST_KEPT_BYTES = 32 * 2**20
 
 
 @dataclass(frozen=True)
@@ -57,6 +61,8 @@ class Trainer:
         wrap: Callable[[nn.Module], nn.Module] = lambda model: model,
     ) -> None:
         self.recipe, self.device, self.step = recipe, device, 0
+        if device.type == "cpu":
+            keep_freed_memory(_LARGEST_KEPT_BYTES)
         # Convolutions in channels-last order are faster on CPUs and GPUs alike.
         self.model = model.to(device, memory_format=torch.channels_last).train()  # type: ignore[call-overload]
         self.average = AveragedModel(self.model, recipe.ema_decay)
