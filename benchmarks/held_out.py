@@ -13,11 +13,20 @@ import torch
 from machine import RESULTS, machine
 
 from posrefine.build import VARIANTS, build_model
+from posrefine.inference.protocol import OFFICIAL, PROTOCOLS
 from posrefine.skeletons import COCO
 from posrefine.training.validation import ValidationSet
 from posrefine.weights import load_weights
 
 FIRST_SEED = 8_000_000
+TESTS = (
+    ("one view", (1.0,), False, None),
+    ("flip test", (1.0,), True, None),
+    ("flip and multi-scale test", (1.0, 1.5, 2.0), True, None),
+    ("flip test, official protocol", (1.0,), True, OFFICIAL),
+    ("flip and multi-scale test, official protocol", (1.0, 1.5, 2.0), True, OFFICIAL),
+)
+"""Name, scales, mirrored views, and the test-time protocol where it is not the weights' own."""
 
 
 def main() -> None:
@@ -28,13 +37,15 @@ def main() -> None:
     parser.add_argument("--store", type=Path, default=RESULTS / "held_out.json")
     arguments = parser.parse_args()
     model = build_model(arguments.model, skeleton=COCO)
-    load_weights(model, arguments.weights)
+    protocol = PROTOCOLS[load_weights(model, arguments.weights).protocol]
     model = model.to("cuda" if torch.cuda.is_available() else "cpu").eval()
     scenes = ValidationSet.rendered(arguments.scenes, FIRST_SEED, COCO)
     size_px = VARIANTS[arguments.model].input_size
     metrics = {
-        name: scenes.metrics(model, size_px, flip=flip).model_dump()
-        for name, flip in (("flip test", True), ("one view", False))
+        name: scenes.metrics(
+            model, size_px, scales=scales, flip=flip, protocol=given or protocol
+        ).model_dump()
+        for name, scales, flip, given in TESTS
     }
     result = {
         "machine": machine(),
@@ -42,6 +53,7 @@ def main() -> None:
         "scenes": arguments.scenes,
         "first_seed": FIRST_SEED,
         "input_size_px": size_px,
+        "protocol": protocol.name,
         "metrics": metrics,
     }
     text = json.dumps(result, indent=2)

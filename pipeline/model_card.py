@@ -16,7 +16,7 @@ from pipeline.storage import Storage
 from pipeline.training_settings import training_command
 from pipeline.training_worker import TrainingJob
 from pipeline.uris import join_uri
-from posrefine.inference.protocol import OFFICIAL
+from posrefine.inference.protocol import PROTOCOLS
 from posrefine.weights import load_weights, save_weights
 
 __all__ = ["PublishedModel", "publish_model"]
@@ -50,7 +50,7 @@ def publish_model(job: TrainingJob, state: dict[str, Any], storage: Storage) -> 
     metadata = {
         "variant": settings.model,
         "skeleton": settings.skeleton,
-        "protocol": OFFICIAL.name,
+        "protocol": settings.protocol,
         "licence": settings.licence,
         "data": _data(job),
         "steps": str(state["step"]),
@@ -65,7 +65,10 @@ def publish_model(job: TrainingJob, state: dict[str, Any], storage: Storage) -> 
         # The figures are those of the file, whatever it was rounded to.
         load_weights(model, path)
     size_px = settings.validation_size(settings.input_size)
-    metrics = {} if job.validation is None else job.validation.metrics(model, size_px).model_dump()
+    metrics = {}
+    if job.validation is not None:
+        protocol = PROTOCOLS[settings.protocol]
+        metrics = job.validation.metrics(model, size_px, protocol=protocol).model_dump()
     storage.put(join_uri(settings.output, METRICS_NAME), json.dumps(metrics, indent=2).encode())
     storage.put(card, _card(job, state["step"], sha256, size_px, metrics).encode())
     return PublishedModel(weights, sha256, card, metrics)
@@ -84,6 +87,7 @@ def _card(job: TrainingJob, steps: int, sha256: str, size_px: int, metrics: dict
     recipe = {**asdict(job.recipe), **asdict(settings.augmentation()), **asdict(settings.targets())}
     figures = [f"| {name} | {value:.4f} |" for name, value in metrics.items()]
     held_out = settings.val_images or "rendered scenes of seeds that were not trained on"
+    tested = f"One scale, no mirrored views, input {size_px} px, protocol {settings.protocol}, on {held_out}"
     return "\n".join(
         [
             f"# {settings.model}, {settings.skeleton}",
@@ -99,8 +103,7 @@ def _card(job: TrainingJob, steps: int, sha256: str, size_px: int, metrics: dict
             "## Figures",
             "",
             *(
-                [f"One scale, no mirrored views, input {size_px} px, on {held_out}", "",
-                 "| metric | value |", "| --- | --- |", *figures]
+                [tested, "", "| metric | value |", "| --- | --- |", *figures]
                 if figures
                 else ["No images were held out, so nothing is known about the quality of these weights."]
             ),

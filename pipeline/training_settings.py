@@ -64,6 +64,10 @@ class _Start(BaseModel):
         None, description="weights file or zoo name to start from; none: a network drawn at random"
     )
     licence: str = Field("unstated", description="of the trained weights, for the model card")
+    protocol: Literal["official", "posrefine"] = Field(
+        "official",
+        description="how the weights are to be tested; posrefine draws joints to the heat around them",
+    )
 
 
 class _Recipe(BaseModel):

@@ -21,6 +21,7 @@ from pipeline.training_data import rank_batches
 from pipeline.training_log import TrainingLog, restore_log, store_log
 from pipeline.training_settings import TrainSettings
 from pipeline.uris import join_uri
+from posrefine.inference.protocol import PROTOCOLS
 from posrefine.modeling.network import PoseNetwork
 from posrefine.training.checkpoint import load_checkpoint, save_checkpoint
 from posrefine.training.loop import StepReport, Trainer
@@ -158,7 +159,10 @@ class _Scribe(_Bystander):
             self._latest |= {"loss": report.loss}
         if self._job.validation is not None and _is_due(trainer, settings.validation_steps):
             size_px = settings.validation_size(trainer.recipe.input_size_at(trainer.step - 1))
-            metrics = self._job.validation.metrics(trainer.average.model, size_px).model_dump()
+            protocol = PROTOCOLS[settings.protocol]
+            metrics = self._job.validation.metrics(
+                trainer.average.model, size_px, protocol=protocol
+            ).model_dump()
             self._log.validation(trainer.step, metrics)
             self._latest |= metrics
             self._since_s = time.monotonic()

@@ -17,6 +17,7 @@ from posrefine.inference.heat import joint_heat
 from posrefine.inference.nms import close_poses, keep_one_per_group
 from posrefine.inference.proposals import Proposals, centre_proposals
 from posrefine.inference.protocol import STRIDE, NmsOrder, Protocol, RescoreInputs
+from posrefine.inference.refinement import drawn_to_heat
 from posrefine.inference.views import ScaleMaps, joint_positions
 from posrefine.modeling.score_net import ScoreNet, score_features
 from posrefine.skeletons import Skeleton
@@ -72,7 +73,10 @@ class Decoder:
             to_image: [B, 4] float32: scale and shift of x, then of y, from scale-1 input px to image px.
         """
         centres, poses, spread = self._propose(maps)
-        heat = joint_heat(maps, poses, input_hw, self.protocol.heat_sampling)
+        sampling = self.protocol.heat_sampling
+        if self.protocol.draw_to_heat:
+            poses = drawn_to_heat(maps, poses, input_hw, sampling, self.skeleton)
+        heat = joint_heat(maps, poses, input_hw, sampling)
         mean_heat = heat.mean(-1)
         in_image = _to_image(poses, to_image)
         joint_scores, scores = self._score(centres.scores, heat, poses, in_image)

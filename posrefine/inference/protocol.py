@@ -8,12 +8,13 @@ The published figures of a checkpoint were measured with its own code base's pro
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 __all__ = [
     "MMPOSE",
     "OFFICIAL",
+    "POSREFINE",
     "PROTOCOLS",
     "STRIDE",
     "FlipAlignment",
@@ -78,6 +79,7 @@ class Protocol:
         nms_order: in which order pose NMS visits the proposals.
         rescore_inputs: what the score network is shown.
         multi_scale: whether the protocol is defined for several test scales.
+        draw_to_heat: whether joints are drawn to the heat around them (`refinement`).
         centre_threshold: centres need more than this.
         max_persons: proposals of a scale, and persons of an image, at most.
         nms_threshold_single: for one test scale, pose NMS's distance in units of the box diagonal.
@@ -94,6 +96,7 @@ class Protocol:
     nms_order: NmsOrder
     rescore_inputs: RescoreInputs
     multi_scale: bool
+    draw_to_heat: bool = False
     centre_threshold: float = 0.01
     max_persons: int = 30
     nms_threshold_single: float = 0.05
@@ -145,5 +148,8 @@ MMPOSE = Protocol(
     multi_scale=False,
 )
 
-PROTOCOLS: dict[str, Protocol] = {protocol.name: protocol for protocol in (OFFICIAL, MMPOSE)}
+POSREFINE = replace(OFFICIAL, name="posrefine", draw_to_heat=True)
+"""DEKR's, with joints drawn to the heat around them: for networks that are far from trained to the end."""
+
+PROTOCOLS: dict[str, Protocol] = {protocol.name: protocol for protocol in (OFFICIAL, MMPOSE, POSREFINE)}
 """By the name that a checkpoint's record holds."""

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from posrefine.inference.poses import Poses
 from posrefine.inference.predictor import Predictor
+from posrefine.inference.protocol import OFFICIAL, Protocol
 from posrefine.metrics import (
     CocoMetrics,
     CrowdPoseMetrics,
@@ -72,18 +73,26 @@ class ValidationSet:
         return ValidationSet.of(frames, coco_annotations(scenes, skeleton), skeleton)
 
     def metrics(
-        self, model: PoseNetwork, input_size_px: int, *, flip: bool = False
+        self,
+        model: PoseNetwork,
+        input_size_px: int,
+        *,
+        scales: Sequence[float] = (1.0,),
+        flip: bool = False,
+        protocol: Protocol = OFFICIAL,
     ) -> CocoMetrics | CrowdPoseMetrics:
-        """Evaluate `model` on these images, at one scale."""
+        """Evaluate `model` on these images; the arguments are `Predictor`'s."""
         device = next(model.parameters()).device
-        predictor = Predictor(model, input_size=input_size_px, flip=flip, device=device)
+        predictor = Predictor(
+            model, input_size=input_size_px, scales=scales, flip=flip, device=device, protocol=protocol
+        )
         ids = self.truth.image_ids.tolist()
         poses: list[Poses] = []
         for start in range(0, len(ids), IMAGES_AT_ONCE):
             poses += predictor([self.images[image_id] for image_id in ids[start : start + IMAGES_AT_ONCE]])
-        protocol = protocol_named(self.skeleton.name)
-        table = match_images(self.truth, _detections(self.truth.image_ids, poses), protocol)
-        return metrics_of(table, self.truth.crowd_index, protocol)
+        judged_by = protocol_named(self.skeleton.name)
+        table = match_images(self.truth, _detections(self.truth.image_ids, poses), judged_by)
+        return metrics_of(table, self.truth.crowd_index, judged_by)
 
 
 def _detections(image_ids: NDArray[np.int64], poses: Sequence[Poses]) -> Detections:

@@ -16,7 +16,7 @@ class WeightsInfo:
         sha256: hex digest of the file's bytes.
         origin: the path, zoo name or address the file was named by.
         format: `posrefine`, `dekr`, `mmpose`, `imagenet` or `rescore`.
-        protocol: name of the test-time protocol the weights were trained for, `official` or `mmpose`.
+        protocol: test-time protocol the weights were trained for: `official`, `mmpose` or `posrefine`.
         skeleton: name of the skeleton, None for a bare backbone.
         licence: SPDX name where the file or the zoo states one.
         note: what the file says must be known about the poses that it gives.

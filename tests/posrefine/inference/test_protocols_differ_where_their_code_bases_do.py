@@ -11,7 +11,7 @@ from posrefine.inference.decode import Decoder
 from posrefine.inference.offsets import DenseOffsets
 from posrefine.inference.predictor import Predictor
 from posrefine.inference.proposals import centre_proposals
-from posrefine.inference.protocol import MMPOSE, OFFICIAL, PROTOCOLS, NmsOrder, RescoreInputs
+from posrefine.inference.protocol import MMPOSE, OFFICIAL, POSREFINE, PROTOCOLS, NmsOrder, RescoreInputs
 from posrefine.inference.views import ScaleMaps, joint_positions, merge_views, mirrored_images
 from posrefine.modeling.score_net import ScoreNet
 from posrefine.skeletons import COCO, CROWDPOSE
@@ -20,8 +20,9 @@ BOTH = pytest.mark.parametrize("protocol", [OFFICIAL, MMPOSE], ids=lambda protoc
 HEIGHT, WIDTH = 8, 12
 
 
-def test_both_are_found_by_the_name_that_checkpoints_carry():
-    assert PROTOCOLS == {"official": OFFICIAL, "mmpose": MMPOSE}
+def test_each_is_found_by_the_name_that_checkpoints_carry():
+    assert PROTOCOLS == {"official": OFFICIAL, "mmpose": MMPOSE, "posrefine": POSREFINE}
+    assert replace(OFFICIAL, name="posrefine", draw_to_heat=True) == POSREFINE
 
 
 def test_the_centre_window_grows_with_the_map_or_stays():

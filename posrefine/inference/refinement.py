@@ -1,0 +1,87 @@
+"""Joints drawn to the heat around them.
+
+An offset reaches a joint from the middle of the body and is the rougher the longer the way; a joint's heatmap
+looks at the joint itself, but does not know whose it is. Here the offset says where to look, and the heatmap
+where in there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from posrefine.inference.heat import joint_heat
+from posrefine.inference.protocol import STRIDE, HeatSampling
+from posrefine.inference.views import ScaleMaps
+from posrefine.skeletons import Skeleton
+
+__all__ = ["drawn_to_heat", "offset_errors"]
+
+_ERRORS = {
+    "nose": 0.02, "eye": 0.02, "ear": 0.02, "head": 0.03, "neck": 0.03, "shoulder": 0.035, "hip": 0.035,
+    "elbow": 0.06, "knee": 0.055, "wrist": 0.09, "ankle": 0.085,
+}  # fmt: skip
+"""Typical error of an offset, in diagonals of the pose's box."""
+
+_SMALLEST_PX, _LARGEST_PX = STRIDE / 2, 3.0 * STRIDE
+"""No error is smaller than half a cell; farther than these cells the heat is of other things."""
+
+_STEPS = 3
+_REACH = 1.5
+"""Places to look at: so many to each side, the last of them at so many errors."""
+
+_SHARPNESS = 2.0
+_FAINT = 0.02
+"""Heat counts as its power `_SHARPNESS`; below `_FAINT` it says nothing."""
+
+
+def drawn_to_heat(
+    maps: Sequence[ScaleMaps],
+    poses: Tensor,
+    input_hw: tuple[int, int],
+    sampling: HeatSampling,
+    skeleton: Skeleton,
+) -> Tensor:
+    """The likeliest place of every joint, given where its offset points and what its heatmap shows.
+
+    The places around the offset's are weighed by a Gaussian of the offset's typical error and by their heat;
+    the result is the mean of the places within a cell of the best. Where nothing is hot, joints stay.
+
+    Args:
+        maps: one entry per scale.
+        poses: [B, P, K, 2] float32, scale-1 input px.
+        input_hw: height and width of the scale-1 input.
+        sampling: where heat is read.
+        skeleton: which joints the K are.
+
+    Returns:
+        [B, P, K, 2] float32, scale-1 input px.
+    """
+    batch, persons, joints, _ = poses.shape
+    diagonals_px = (poses.amax(2) - poses.amin(2)).norm(dim=-1)
+    errors_px = diagonals_px.unsqueeze(-1) * torch.tensor(offset_errors(skeleton), device=poses.device)
+    errors_px = errors_px.clamp(_SMALLEST_PX, _LARGEST_PX)[:, :, None, :, None]
+    steps = _steps(poses)
+    places = poses.unsqueeze(2) + steps[:, None] * errors_px
+    heat = joint_heat(maps, places.reshape(batch, -1, joints, 2), input_hw, sampling)
+    heat = heat.view(batch, persons, len(steps), joints)
+    likelihood = _SHARPNESS * (heat.clamp(min=0) + _FAINT).log() - steps.square().sum(-1)[:, None] / 2
+    best = likelihood.argmax(2, keepdim=True)
+    middle = places.gather(2, best.unsqueeze(-1).expand(-1, -1, -1, -1, 2))
+    away_cells2 = (places - middle).square().sum(-1) / STRIDE**2
+    weight = (likelihood - likelihood.amax(2, keepdim=True) - away_cells2 / 2).softmax(2)
+    drawn: Tensor = (weight.unsqueeze(-1) * places).sum(2)
+    return drawn
+
+
+def offset_errors(skeleton: Skeleton) -> list[float]:
+    """For every joint the typical error of its offset, in diagonals of the pose's box."""
+    return [_ERRORS[joint.removeprefix("left_").removeprefix("right_")] for joint in skeleton.joints]
+
+
+def _steps(like: Tensor) -> Tensor:
+    """[G, 2]: x and y of a square grid around 0, in errors."""
+    line = torch.linspace(-_REACH, _REACH, 2 * _STEPS + 1, dtype=like.dtype, device=like.device)
+    return torch.cartesian_prod(line, line)
