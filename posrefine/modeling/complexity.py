@@ -32,7 +32,8 @@ def measure_complexity(variant: Variant, skeleton: Skeleton, input_size: int | N
     """Counts on tensors without data.
 
     Multiply-adds are those of convolutions and matrix products. An adaptive convolution counts as the product
-    of its samples and weights, like the deformable convolution of DEKR; bilinear sampling does not count.
+    of its samples and weights, like the deformable convolution of DEKR; bilinear sampling does not count, nor
+    where it is computed as products.
 
     Args:
         variant: which network.
@@ -45,5 +46,6 @@ def measure_complexity(variant: Variant, skeleton: Skeleton, input_size: int | N
         images = torch.empty(1, 3, size, size)
     with FlopCounterMode(display=False) as counter, torch.no_grad():
         network(images)
+    enlarging = sum(counter.get_flop_counts()[f"{PoseNetwork.__name__}.at_finest"].values())
     parameters = sum(parameter.numel() for parameter in network.parameters())
-    return Complexity(parameters, counter.get_total_flops() // 2)
+    return Complexity(parameters, (counter.get_total_flops() - enlarging) // 2)

@@ -14,7 +14,7 @@ from posrefine.modeling.hrnet import HRNet, HRNetSpec, conv_bn_relu
 from posrefine.modeling.refine import RefineSpec, refine_block
 from posrefine.skeletons import Skeleton
 
-__all__ = ["NetworkSpec", "PoseMaps", "PoseNetwork", "Variant"]
+__all__ = ["NetworkSpec", "PoseMaps", "PoseNetwork", "Variant", "enlarged"]
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -94,6 +94,7 @@ class PoseNetwork(HRNet):
         self.refine = nn.ModuleList(
             refine_block(width, spec.refine) for width in spec.backbone.branch_channels
         )
+        self.at_finest = AtFinest()
         self.transition_heatmap = conv_bn_relu(features, spec.heatmap_channels, kernel=1)
         self.transition_offset = conv_bn_relu(features, offset_features, kernel=1)
         self.head_heatmap = heatmap_head(spec.heatmap_channels, joints)
@@ -123,24 +124,27 @@ class PoseNetwork(HRNet):
                 [B, 2K, M, 1]. Training needs no others, and they cost more than a third of a small network.
         """
         maps = [refine(x) for refine, x in zip(self.refine, self.branches(images), strict=True)]
-        features = _at_finest(maps)
+        features = self.at_finest(maps)
         heatmap = self.head_heatmap(self.transition_heatmap(features))
         of_joints = self.offset_feature_layers(self.transition_offset(features), cells)
         offset = self.offset_final_layer(of_joints)
         return PoseMaps(heatmap, offset)
 
 
-def _at_finest(maps: list[Tensor]) -> Tensor:
-    """Enlarges every map bilinearly to the first one's resolution and concatenates them."""
-    size = maps[0].shape[-2:]
-    return torch.cat([maps[0], *(_enlarged(x, (size[0], size[1])) for x in maps[1:])], dim=1)
+class AtFinest(nn.Module):
+    """Enlarges every map bilinearly to the first one's resolution and concatenates them; has no weights."""
+
+    def forward(self, maps: list[Tensor]) -> Tensor:
+        """[B, C_i, H_i, W_i], finest first, to [B, sum of C_i, H_0, W_0]."""
+        height, width = maps[0].shape[-2:]
+        return torch.cat([maps[0], *(enlarged(x, (height, width)) for x in maps[1:])], dim=1)
 
 
-def _enlarged(x: Tensor, size: tuple[int, int]) -> Tensor:
+def enlarged(x: Tensor, size: tuple[int, int]) -> Tensor:
     """`F.interpolate(x, size, mode="bilinear")` as two matrix products, rows first.
 
-    Interpolating is linear and the same for all channels. The products have fast gradients on every device;
-    on a CPU those of `F.interpolate` cost ten times as much as it does itself.
+    Interpolating is linear and the same for all channels. The products have fast gradients, where those of
+    `F.interpolate` are slow on a CPU.
     """
     batch, channels, height, width = x.shape
     rows = _interpolation(height, size[0], x) @ x.permute(0, 2, 3, 1).reshape(batch, height, width * channels)

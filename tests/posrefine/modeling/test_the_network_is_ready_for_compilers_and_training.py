@@ -1,10 +1,11 @@
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from torch.export import Dim, export
 
 from posrefine.build import build_model
-from posrefine.modeling.network import PoseMaps, PoseNetwork
+from posrefine.modeling.network import PoseMaps, PoseNetwork, enlarged
 
 
 @pytest.fixture
@@ -47,6 +48,20 @@ def test_each_image_of_a_batch_is_computed_as_if_alone(tiny):
         together = tiny(images)
         alone = [tiny(image.unsqueeze(0)) for image in images]
     assert_same_maps(together, PoseMaps(*(torch.cat(maps) for maps in zip(*alone, strict=True))))
+
+
+@pytest.mark.parametrize("memory", [torch.contiguous_format, torch.channels_last])
+@pytest.mark.parametrize("small_hw", [(2, 3), (4, 6), (8, 12)])
+def test_branches_are_enlarged_as_interpolate_does_with_its_gradient(small_hw, memory):
+    plain = torch.randn(2, 5, *small_hw, dtype=torch.float64).to(memory_format=memory).requires_grad_()
+    ours = plain.detach().clone().requires_grad_()
+    wanted = F.interpolate(plain, size=(16, 24), mode="bilinear", align_corners=False)
+    found = enlarged(ours, (16, 24))
+    torch.testing.assert_close(found, wanted, atol=1e-6, rtol=1e-6)
+    weight = torch.randn_like(wanted)
+    (wanted * weight).sum().backward()
+    (found * weight).sum().backward()
+    torch.testing.assert_close(ours.grad, plain.grad, atol=1e-6, rtol=1e-6)
 
 
 def test_every_parameter_learns():
