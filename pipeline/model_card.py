@@ -16,7 +16,6 @@ from pipeline.storage import Storage
 from pipeline.training_settings import training_command
 from pipeline.training_worker import TrainingJob
 from pipeline.uris import join_uri
-from posrefine.inference.protocol import PROTOCOLS
 from posrefine.weights import load_weights, save_weights
 
 __all__ = ["PublishedModel", "publish_model"]
@@ -65,10 +64,7 @@ def publish_model(job: TrainingJob, state: dict[str, Any], storage: Storage) -> 
         # The figures are those of the file, whatever it was rounded to.
         load_weights(model, path)
     size_px = settings.validation_size(settings.input_size)
-    metrics = {}
-    if job.validation is not None:
-        protocol = PROTOCOLS[settings.protocol]
-        metrics = job.validation.metrics(model, size_px, protocol=protocol).model_dump()
+    metrics = job.validated(model, size_px)
     storage.put(join_uri(settings.output, METRICS_NAME), json.dumps(metrics, indent=2).encode())
     storage.put(card, _card(job, state["step"], sha256, size_px, metrics).encode())
     return PublishedModel(weights, sha256, card, metrics)

@@ -55,6 +55,13 @@ class TrainingJob:
     validation: ValidationSet | None
     storage: Storage
 
+    def validated(self, model: PoseNetwork, size_px: int) -> dict[str, float]:
+        """The numbers of `model` on the held-out images by the settings' protocol; none without images."""
+        if self.validation is None:
+            return {}
+        protocol = PROTOCOLS[self.settings.protocol]
+        return self.validation.metrics(model, size_px, protocol=protocol).model_dump()
+
 
 def train_worker(config: Mapping[str, Any]) -> None:
     """Train from the last durable checkpoint, or from the beginning, to the recipe's last step.
@@ -159,10 +166,7 @@ class _Scribe(_Bystander):
             self._latest |= {"loss": report.loss}
         if self._job.validation is not None and _is_due(trainer, settings.validation_steps):
             size_px = settings.validation_size(trainer.recipe.input_size_at(trainer.step - 1))
-            protocol = PROTOCOLS[settings.protocol]
-            metrics = self._job.validation.metrics(
-                trainer.average.model, size_px, protocol=protocol
-            ).model_dump()
+            metrics = self._job.validated(trainer.average.model, size_px)
             self._log.validation(trainer.step, metrics)
             self._latest |= metrics
             self._since_s = time.monotonic()

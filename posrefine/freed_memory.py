@@ -11,17 +11,19 @@ __all__ = ["keep_freed_memory"]
 _M_TRIM_THRESHOLD = -1
 _M_MMAP_THRESHOLD = -3
 _KEPT_BYTES = 2**30
+# The most that glibc takes for the threshold.
+_LARGEST_BYTES = 32 * 2**20
 
 
-def keep_freed_memory(largest_bytes: int) -> None:
+def keep_freed_memory(largest_bytes: int = _LARGEST_BYTES) -> None:
     """Lets glibc reuse freed blocks instead of returning them to the system every time.
 
     Images and maps of megabytes come and go all the time, and the system clears each page anew. A process
     keeps what it once needed, 1 GiB at most. Elsewhere than on Linux nothing is done.
 
     Args:
-        largest_bytes: blocks above it still go back, 32 MiB at most. Each thread keeps blocks of its own, so
-            what threads that come and go allocate should be above it.
+        largest_bytes: blocks above it still go back, 32 MiB at most, which is the default. Each thread keeps
+            blocks of its own, so what threads that come and go allocate should be above it.
     """
     if not sys.platform.startswith("linux"):
         return

@@ -8,6 +8,7 @@ where in there.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 
 import torch
 from torch import Tensor
@@ -61,7 +62,7 @@ def drawn_to_heat(
     """
     batch, persons, joints, _ = poses.shape
     diagonals_px = (poses.amax(2) - poses.amin(2)).norm(dim=-1)
-    errors_px = diagonals_px.unsqueeze(-1) * torch.tensor(offset_errors(skeleton), device=poses.device)
+    errors_px = diagonals_px.unsqueeze(-1) * _errors(skeleton, poses.device)
     errors_px = errors_px.clamp(_SMALLEST_PX, _LARGEST_PX)[:, :, None, :, None]
     steps = _steps(poses)
     places = poses.unsqueeze(2) + steps[:, None] * errors_px
@@ -71,7 +72,7 @@ def drawn_to_heat(
     best = likelihood.argmax(2, keepdim=True)
     middle = places.gather(2, best.unsqueeze(-1).expand(-1, -1, -1, -1, 2))
     away_cells2 = (places - middle).square().sum(-1) / STRIDE**2
-    weight = (likelihood - likelihood.amax(2, keepdim=True) - away_cells2 / 2).softmax(2)
+    weight = (likelihood - away_cells2 / 2).softmax(2)
     drawn: Tensor = (weight.unsqueeze(-1) * places).sum(2)
     return drawn
 
@@ -79,6 +80,12 @@ def drawn_to_heat(
 def offset_errors(skeleton: Skeleton) -> list[float]:
     """For every joint the typical error of its offset, in diagonals of the pose's box."""
     return [_ERRORS[joint.removeprefix("left_").removeprefix("right_")] for joint in skeleton.joints]
+
+
+@lru_cache(maxsize=64)
+def _errors(skeleton: Skeleton, device: torch.device) -> Tensor:
+    # Kept on the device: a copy there for every batch would hold up the queue.
+    return torch.tensor(offset_errors(skeleton), device=device)
 
 
 def _steps(like: Tensor) -> Tensor:

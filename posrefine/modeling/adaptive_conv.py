@@ -67,7 +67,7 @@ def at_cells(maps: Tensor, cells: Tensor | None) -> Tensor:
     if cells is None:
         return maps
     batch, channels, height, width = maps.shape
-    # A cell's channels lie side by side in memory, so a whole row of them is taken at a time.
+    # In channels-last maps a cell's channels lie side by side, so a whole row of them is taken at a time.
     rows = maps.permute(0, 2, 3, 1).reshape(batch * height * width, channels)
     firsts = torch.arange(0, batch * height * width, height * width, device=maps.device)
     taken = rows.index_select(0, (cells + firsts[:, None]).flatten())

@@ -18,9 +18,6 @@ from posrefine.modeling.network import PoseNetwork
 
 __all__ = ["Preparation", "PreparedNetwork", "bfloat16_is_fast"]
 
-# Without it a float32 forward pass at 512x512 px spends 2% of its time on page faults.
-_LARGEST_KEPT_BYTES = 32 * 2**20
-
 
 @dataclass(frozen=True)
 class Preparation:
@@ -71,7 +68,8 @@ class PreparedNetwork:
         with torch.inference_mode():
             fast = FastNetwork(network, backend)
         if device.type == "cpu":
-            keep_freed_memory(_LARGEST_KEPT_BYTES)
+            # Without it a float32 forward pass at 512x512 px spends 2% of its time on page faults.
+            keep_freed_memory()
         self._offsets = fast.offsets
         self._run: Callable[[Tensor], FastMaps] = fast if device.type != "cuda" else CudaGraphs(fast)
         self.preparation = Preparation(
