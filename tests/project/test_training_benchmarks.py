@@ -57,7 +57,7 @@ def test_four_networks_are_trained_for_every_seed_once(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_weights_are_scored_with_and_without_mirrored_views_on_scenes_that_are_not_trained_on(
+def test_weights_are_scored_in_every_test_on_scenes_that_are_not_trained_on(
     tmp_path: Path,
 ) -> None:
     save_weights(build_model("posrefine_tiny"), tmp_path / "new.safetensors")
@@ -70,7 +70,13 @@ def test_weights_are_scored_with_and_without_mirrored_views_on_scenes_that_are_n
     assert done.returncode == 0, done.stderr[-3000:]
     stored = json.loads((tmp_path / "stored.json").read_text())
     assert (stored["scenes"], stored["first_seed"], stored["input_size_px"]) == (3, 8_000_000, 256)
-    assert set(stored["metrics"]) == {"flip test", "one view"}
+    assert set(stored["metrics"]) == {
+        "one view",
+        "flip test",
+        "flip and multi-scale test",
+        "flip test, official protocol",
+        "flip and multi-scale test, official protocol",
+    }
     for metrics in stored["metrics"].values():
         assert len(metrics) == 10
         assert all(-1 <= value <= 1 for value in metrics.values())
