@@ -1,6 +1,7 @@
-"""Train the rescoring network on the poses of a run: `python jobs/train_score.py --run URI ...`.
+"""Train the rescoring network on the poses of runs: `python jobs/train_score.py --run URI ...`.
 
-The run is one of the annotate job over the annotated training images, without a rescoring network of its own.
+The runs are of the annotate job over the annotated training images, without a rescoring network of their own: one
+is enough, and one for every set of test scales that the network will rescore serves best.
 Exit codes: 0 complete, 1 training or storage failed, 2 bad configuration or usage.
 """
 
@@ -27,7 +28,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = _parser().parse_args(arguments)
     recipe = ScoreRecipe(given.epochs, given.batch_size, given.learning_rate, given.seed)
     try:
-        published = train_score(given.run, given.annotations, given.skeleton, given.output, recipe, Storage())
+        published = train_score(
+            given.run, given.annotations, given.skeleton, given.output, recipe, Storage(), given.licence
+        )
     except PosRefineError as error:
         code = exit_code_of(error)
         print(f"{type(error).__name__} (exit code {code}): {error}", file=sys.stderr)
@@ -45,10 +48,11 @@ def _parser() -> argparse.ArgumentParser:
         allow_abbrev=False,
     )
     recipe = ScoreRecipe()
-    parser.add_argument("--run", required=True, metavar="URI", help="output of the annotate job")
+    parser.add_argument("--run", required=True, metavar="URI", nargs="+", help="outputs of the annotate job")
     parser.add_argument("--annotations", required=True, metavar="URI", help="annotation file of its images")
     parser.add_argument("--output", required=True, metavar="URI", help="safetensors file to write")
     parser.add_argument("--skeleton", choices=sorted(SKELETONS), default="coco", help="(default: coco)")
+    parser.add_argument("--licence", default="unstated", help="of the trained weights (default: unstated)")
     parser.add_argument("--epochs", type=int, default=recipe.epochs, help=f"(default: {recipe.epochs})")
     parser.add_argument(
         "--batch-size", type=int, default=recipe.batch_size, help=f"(default: {recipe.batch_size})"

@@ -1,9 +1,10 @@
-"""The rescoring network from a finished run over annotated images."""
+"""The rescoring network from finished runs over annotated images."""
 
 from __future__ import annotations
 
+import json
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -36,24 +37,49 @@ class PublishedScoreNet:
 
 
 def train_score(
-    run: str, annotations: str, skeleton_name: str, output: str, recipe: ScoreRecipe, storage: Storage
+    runs: Sequence[str],
+    annotations: str,
+    skeleton_name: str,
+    output: str,
+    recipe: ScoreRecipe,
+    storage: Storage,
+    licence: str = "unstated",
 ) -> PublishedScoreNet:
-    """Train on the poses that a run found, and write the weights to `output`.
+    """Train on the poses that runs found, and write the weights to `output`.
+
+    What must be known about a run's poses, such as that its network has met rendered people alone, must be
+    known about what was learnt from them: its note and its protocol go into the metadata.
+
+    Args:
+        runs: outputs of the annotate job, for instance one with one test scale and one with several.
+        annotations: of the images of all runs.
+        skeleton_name: of the runs.
+        output: URI of the safetensors file.
+        recipe: how to train.
+        storage: where all of these are.
+        licence: of the weights, for their metadata.
 
     Raises:
-        ConfigurationError: there is no such run, or its skeleton is another one.
+        ConfigurationError: there is no such run, its skeleton is another one, its poses were rescored, or the
+            runs are of different networks.
         TrainingError: no pose is near an annotated person.
     """
     skeleton = SKELETONS[skeleton_name]
     truth = read_annotations(storage, annotations, protocol_named(skeleton_name))
-    parts = list(_examples(run, truth, skeleton, storage))
-    if not parts:
-        raise ConfigurationError(f"{run}: no units/*.parquet below it: name the output of an annotate run")
+    origins = {run: _Origin.of(run, skeleton, storage) for run in runs}
+    if len(set(origins.values())) > 1:
+        raise ConfigurationError(
+            "the runs are of different networks, and a rescoring network learns how one of them errs: "
+            + "; ".join(f"{run} is of weights {origin.weights_sha256[:8]}" for run, origin in origins.items())
+        )
+    parts = [part for run in runs for part in _examples(run, truth, skeleton, storage)]
     examples = ScoreExamples(*(np.concatenate(arrays) for arrays in zip(*parts, strict=True)))
     network, error = train_score_net(examples, skeleton, recipe)
     metadata = {
         "skeleton": skeleton_name,
-        "data": f"{len(examples.oks)} poses of {run}, judged by {annotations}",
+        "data": f"{len(examples.oks)} poses of {', '.join(runs)}, judged by {annotations}",
+        "licence": licence,
+        **origins[runs[0]].metadata(),
     }
     with tempfile.TemporaryDirectory(prefix="posrefine-weights-") as folder:
         path = Path(folder) / "score.safetensors"
@@ -62,13 +88,59 @@ def train_score(
     return PublishedScoreNet(output, sha256, len(examples.oks), error)
 
 
+@dataclass(frozen=True)
+class _Origin:
+    """What a run's files say of the network that found their poses."""
+
+    weights_sha256: str
+    protocol: str | None
+    note: str | None
+
+    @staticmethod
+    def of(run: str, skeleton: Skeleton, storage: Storage) -> _Origin:
+        """Of the run's first unit.
+
+        Raises:
+            ConfigurationError: there is none, of another skeleton, or rescored.
+        """
+        unit = next(iter(storage.list(OutputTree.at(run).units)), None)
+        if unit is None:
+            raise ConfigurationError(
+                f"{run}: no units/*.parquet below it: name the output of an annotate run"
+            )
+        encoded = decode_table(storage.read_bytes(unit.uri), ["image_key"]).schema.metadata or {}
+        said = {
+            key.decode(): value.decode() for key, value in encoded.items() if key.startswith(b"posrefine.")
+        }
+        found = said.get("posrefine.skeleton")
+        if found != skeleton.name:
+            raise ConfigurationError(
+                f"{run}: the run's skeleton is {found or 'not stated'}, wanted {skeleton.name}: choose "
+                "--skeleton"
+            )
+        settings = json.loads(said["posrefine.settings"])
+        if settings.get("score_weights_sha256") is not None:
+            raise ConfigurationError(
+                f"{run}: its poses were rescored by {settings['score_weights_sha256'][:8]}: annotate the "
+                "images without --score-weights"
+            )
+        return _Origin(said["posrefine.weights_sha256"], settings.get("protocol"), said.get("posrefine.note"))
+
+    def metadata(self) -> dict[str, str]:
+        """What weights learnt from the poses must say too."""
+        return {
+            key: value
+            for key, value in (("protocol", self.protocol), ("note", self.note))
+            if value is not None
+        }
+
+
 def _examples(
     run: str, annotations: Annotations, skeleton: Skeleton, storage: Storage
 ) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
     """Keypoints, keypoint scores and best OKS, one unit at a time."""
     for unit in storage.list(OutputTree.at(run).units):
         rows = decode_table(storage.read_bytes(unit.uri), ["image_key", "image_id", "persons"])
-        _require_skeleton(rows, skeleton, run)
         lists = rows["persons"].combine_chunks()
         ids = np.repeat(_image_ids(rows, annotations), np.asarray(pc.list_value_length(lists), np.int64))
         persons, joints = lists.flatten(), skeleton.num_joints
@@ -89,11 +161,3 @@ def _image_ids(rows: pa.Table, annotations: Annotations) -> np.ndarray:
     stated = np.asarray(pc.fill_null(rows["image_id"], NO_IMAGE), np.int64)
     known = np.isin(stated, annotations.truth.image_ids)
     return np.where(by_name != NO_IMAGE, by_name, np.where(known, stated, NO_IMAGE))
-
-
-def _require_skeleton(rows: pa.Table, skeleton: Skeleton, run: str) -> None:
-    found = (rows.schema.metadata or {}).get(b"posrefine.skeleton", b"").decode()
-    if found != skeleton.name:
-        raise ConfigurationError(
-            f"{run}: the run's skeleton is {found or 'not stated'}, wanted {skeleton.name}: choose --skeleton"
-        )

@@ -56,7 +56,8 @@ class Decoder:
         skeleton: whose joints the maps hold.
         protocol: the test-time switches.
         nms_threshold: pose NMS's distance, in units of the box diagonal.
-        score_net: predicts each pose's OKS, which its score is multiplied by; None leaves the scores alone.
+        score_net: predicts each pose's OKS, which its score is multiplied by or which is its score, as the
+            protocol says; None leaves the scores alone.
     """
 
     skeleton: Skeleton
@@ -128,9 +129,11 @@ class Decoder:
         if self.score_net is None:
             return joint_scores, scores
         if self.protocol.rescore_inputs is RescoreInputs.IMAGE_AND_JOINT_SCORES:
-            return joint_scores, scores * self._predicted_oks(in_image, joint_scores)
-        oks = self._predicted_oks(poses, heat)
-        return joint_scores * oks.unsqueeze(-1), scores * oks
+            oks = self._predicted_oks(in_image, joint_scores)
+        else:
+            oks = self._predicted_oks(poses, heat)
+            joint_scores = joint_scores * oks.unsqueeze(-1)
+        return joint_scores, oks.clamp(0, 1) if self.protocol.oks_is_score else scores * oks
 
     def _predicted_oks(self, keypoints: Tensor, keypoint_scores: Tensor) -> Tensor:
         """[B, P]; a pose without a defined prediction counts as none."""

@@ -80,6 +80,8 @@ class Protocol:
         rescore_inputs: what the score network is shown.
         multi_scale: whether the protocol is defined for several test scales.
         draw_to_heat: whether joints are drawn to the heat around them (`refinement`).
+        oks_is_score: whether the OKS that a score network predicts is the person's score, rather than a
+            factor of it.
         centre_threshold: centres need more than this.
         max_persons: proposals of a scale, and persons of an image, at most.
         nms_threshold_single: for one test scale, pose NMS's distance in units of the box diagonal.
@@ -97,6 +99,7 @@ class Protocol:
     rescore_inputs: RescoreInputs
     multi_scale: bool
     draw_to_heat: bool = False
+    oks_is_score: bool = False
     centre_threshold: float = 0.01
     max_persons: int = 30
     nms_threshold_single: float = 0.05
@@ -148,8 +151,12 @@ MMPOSE = Protocol(
     multi_scale=False,
 )
 
-POSREFINE = replace(OFFICIAL, name="posrefine", draw_to_heat=True)
-"""DEKR's, with joints drawn to the heat around them: for networks that are far from trained to the end."""
+POSREFINE = replace(OFFICIAL, name="posrefine", draw_to_heat=True, oks_is_score=True)
+"""DEKR's, for networks that are far from trained to the end.
+
+Joints are drawn to the heat around them. A predicted OKS stands alone: the score network has seen the joints'
+heat, and multiplying by it once more made the order of persons worse.
+"""
 
 PROTOCOLS: dict[str, Protocol] = {protocol.name: protocol for protocol in (OFFICIAL, MMPOSE, POSREFINE)}
 """By the name that a checkpoint's record holds."""

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,7 @@ from support.annotated import annotated_people
 from support.runs import metadata_of, noisy_predictions, write_run
 
 from jobs.train_score import main
+from pipeline.schema import TableMetadata
 from posrefine.modeling.score_net import ScoreNet
 from posrefine.skeletons import COCO, CROWDPOSE
 from posrefine.weights import load_weights
@@ -32,6 +34,49 @@ def test_a_run_becomes_a_rescoring_network_that_predicts_its_oks(annotations: Pa
     persons = sum(len(result.poses) for result in results)
     assert f"{persons} poses of {run}" in info.metadata["data"]
     assert f"learnt from {persons} poses" in capsys.readouterr().out
+
+
+def test_what_is_said_of_a_runs_network_is_said_of_what_its_poses_taught(annotations: Path, tmp_path: Path):
+    results = noisy_predictions(json.loads(annotations.read_text()), tmp_path)
+    metadata = of_protocol("posrefine", note="rendered people alone")
+    run = write_run(tmp_path / "run", [results], metadata)
+    output = tmp_path / "score.safetensors"
+    assert main([*arguments(run, annotations, output), "--licence", "Apache-2.0"]) == 0
+    info = load_weights(ScoreNet(COCO), output)
+    assert (info.note, info.protocol, info.licence) == ("rendered people alone", "posrefine", "Apache-2.0")
+
+
+def test_several_runs_of_one_network_teach_together(annotations: Path, tmp_path: Path, capsys):
+    results = noisy_predictions(json.loads(annotations.read_text()), tmp_path)
+    runs = [write_run(tmp_path / name, [results]) for name in ("one-scale", "three-scales")]
+    output = tmp_path / "score.safetensors"
+    assert main([*arguments(runs[0], annotations, output), "--run", *runs]) == 0
+    persons = sum(len(result.poses) for result in results)
+    assert (
+        f"{2 * persons} poses of {runs[0]}, {runs[1]}"
+        in load_weights(ScoreNet(COCO), output).metadata["data"]
+    )
+
+
+def test_runs_of_different_networks_are_refused(annotations: Path, tmp_path: Path, capsys):
+    results = noisy_predictions(json.loads(annotations.read_text()), tmp_path)
+    one = write_run(tmp_path / "one", [results])
+    other = write_run(tmp_path / "other", [results], replace(metadata_of(), weights_sha256="1" * 64))
+    assert main([*arguments(one, annotations, tmp_path / "score.safetensors"), "--run", one, other]) == 2
+    assert f"{other} is of weights 11111111" in capsys.readouterr().err
+
+
+def test_a_run_with_rescored_poses_is_refused(annotations: Path, tmp_path: Path, capsys):
+    results = noisy_predictions(json.loads(annotations.read_text()), tmp_path)
+    settings = json.dumps({"score_weights_sha256": "2" * 64})
+    run = write_run(tmp_path / "run", [results], replace(metadata_of(), settings=settings))
+    assert main(arguments(run, annotations, tmp_path / "score.safetensors")) == 2
+    assert "annotate the images without --score-weights" in capsys.readouterr().err
+
+
+def of_protocol(name: str, *, note: str) -> TableMetadata:
+    metadata = metadata_of(note=note)
+    return replace(metadata, settings=json.dumps(json.loads(metadata.settings) | {"protocol": name}))
 
 
 def test_a_run_of_another_skeleton_is_refused(annotations: Path, tmp_path: Path, capsys):

@@ -7,7 +7,7 @@ import pytest
 import torch
 from support.networks import noisy_network
 
-from posrefine.inference.decode import Decoder
+from posrefine.inference.decode import Decoder, Persons
 from posrefine.inference.offsets import DenseOffsets
 from posrefine.inference.predictor import Predictor
 from posrefine.inference.proposals import centre_proposals
@@ -22,7 +22,7 @@ HEIGHT, WIDTH = 8, 12
 
 def test_each_is_found_by_the_name_that_checkpoints_carry():
     assert PROTOCOLS == {"official": OFFICIAL, "mmpose": MMPOSE, "posrefine": POSREFINE}
-    assert replace(OFFICIAL, name="posrefine", draw_to_heat=True) == POSREFINE
+    assert replace(OFFICIAL, name="posrefine", draw_to_heat=True, oks_is_score=True) == POSREFINE
 
 
 def test_the_centre_window_grows_with_the_map_or_stays():
@@ -131,6 +131,29 @@ def test_rescoring_sees_image_px_and_joint_scores_or_input_px_and_heat():
     torch.testing.assert_close(same_joint_scores, torch.sort(plain.keypoint_scores.flatten()).values)
     torch.testing.assert_close(mmpose.keypoint_scores.mean(-1), mmpose.scores)
     assert not torch.allclose(official.scores, mmpose.scores)
+
+
+def test_a_predicted_oks_multiplies_the_score_or_is_the_score():
+    torch.manual_seed(0)
+    score_net = ScoreNet(COCO).requires_grad_(False)
+    plain, factor, alone = (
+        Decoder(COCO, protocol, 0.0, net)([one_scale(0)], (64, 64), IDENTITY)
+        for protocol, net in (
+            (OFFICIAL, None), (OFFICIAL, score_net), (replace(OFFICIAL, oks_is_score=True), score_net)
+        )
+    )  # fmt: skip
+    score_of = {tuple(pose.flatten().tolist()): score for pose, score in zip(*found(plain), strict=True)}
+    oks_of = {tuple(pose.flatten().tolist()): oks for pose, oks in zip(*found(alone), strict=True)}
+    assert len(oks_of) > 1
+    assert all(0 <= oks <= 1 for oks in oks_of.values())
+    assert any(oks > 0 for oks in oks_of.values())
+    for pose, score in zip(*found(factor), strict=True):
+        key = tuple(pose.flatten().tolist())
+        assert max(0.0, float(score / score_of[key])) == pytest.approx(float(oks_of[key]), abs=1e-5)
+
+
+def found(persons: Persons) -> tuple[torch.Tensor, torch.Tensor]:
+    return persons.keypoints[persons.found], persons.scores[persons.found]
 
 
 def test_an_undefined_prediction_of_the_score_network_counts_as_zero():
