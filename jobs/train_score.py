@@ -1,7 +1,7 @@
 """Train the rescoring network on the poses of runs: `python jobs/train_score.py --run URI ...`.
 
-The runs are of the annotate job over the annotated training images, without a rescoring network of their own: one
-is enough, and one for every set of test scales that the network will rescore serves best.
+The runs are of the annotate job over the annotated training images, without a rescoring network. One is
+enough; one for every set of test scales that the network will rescore is best.
 Exit codes: 0 complete, 1 training or storage failed, 2 bad configuration or usage.
 """
 

@@ -45,8 +45,8 @@ class Predictor:
         flip: whether every scale also sees the mirrored image.
         nms_threshold: pose NMS's distance in units of the box diagonal; None is the protocol's (0.05 for one
             scale, 0.15 for several).
-        score_net: rescoring network; a person's score is multiplied by the OKS that it predicts, or is that OKS,
-            as the protocol says.
+        score_net: rescoring network. The OKS that it predicts multiplies a person's score or replaces it, as
+            the protocol says.
         device: torch device.
         precision: of the network's activations: `float32`, `bfloat16`, or `auto` for the faster of them here.
             In bfloat16 poses agree with float32's to an object keypoint similarity of 0.99 on average.

@@ -23,6 +23,7 @@ from posrefine.metrics import (
     protocol_named,
 )
 from posrefine.modeling.network import PoseNetwork
+from posrefine.modeling.score_net import ScoreNet
 from posrefine.skeletons import Skeleton
 from posrefine.synthetic import coco_annotations, render_scenes
 
@@ -80,11 +81,18 @@ class ValidationSet:
         scales: Sequence[float] = (1.0,),
         flip: bool = False,
         protocol: Protocol = OFFICIAL,
+        score_net: ScoreNet | None = None,
     ) -> CocoMetrics | CrowdPoseMetrics:
         """Evaluate `model` on these images; the arguments are `Predictor`'s."""
         device = next(model.parameters()).device
         predictor = Predictor(
-            model, input_size=input_size_px, scales=scales, flip=flip, device=device, protocol=protocol
+            model,
+            input_size=input_size_px,
+            scales=scales,
+            flip=flip,
+            score_net=score_net,
+            device=device,
+            protocol=protocol,
         )
         ids = self.truth.image_ids.tolist()
         poses: list[Poses] = []
