@@ -33,7 +33,8 @@ demo: install
 	rm -rf $(DEMO)
 	$(BIN)/python jobs/pack.py --synthetic 24 --seed 90000 --shard-images 8 --output $(DEMO)/data
 	$(BIN)/python jobs/annotate.py run --input $(DEMO)/data/shards --annotations $(DEMO)/data/annotations.json \
-		--output $(DEMO)/run --model posrefine_tiny --weights posrefine:tiny_coco --unit-images 8
+		--output $(DEMO)/run --model posrefine_tiny --weights posrefine:tiny_coco \
+		--score-weights posrefine:tiny_coco_score --scales 1,1.5,2 --unit-images 8
 	$(BIN)/python jobs/evaluate.py --predictions $(DEMO)/run --annotations $(DEMO)/data/annotations.json \
 		--protocol coco --report --output $(DEMO)/evaluation
 	$(BIN)/python jobs/annotate.py export --output $(DEMO)/run --format overlays --to $(DEMO)/overlays --max-images 8 \

@@ -124,6 +124,16 @@ _ENTRIES = (
         published_ap=22.2,
         published_on="500 rendered scenes",
     ),
+    ZooEntry(
+        name="posrefine:tiny_coco_score",
+        url=f"{_PACKAGE}posrefine_tiny_coco_score.safetensors",
+        sha256_prefix="479548c9",
+        licence="Apache-2.0",
+        variant="score_net",
+        skeleton="coco",
+        input_size_px=None,
+        protocol="posrefine",
+    ),
 )
 
 ZOO: Mapping[str, ZooEntry] = MappingProxyType({entry.name: entry for entry in _ENTRIES})

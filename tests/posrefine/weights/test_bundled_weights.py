@@ -7,9 +7,11 @@ import json
 from pathlib import Path
 
 import pytest
+from torch import nn
 
 from posrefine import build_model, load_weights
 from posrefine.build import VARIANTS
+from posrefine.modeling.score_net import ScoreNet
 from posrefine.skeletons import COCO
 from posrefine.training.validation import ValidationSet
 from posrefine.weights import ZOO, ZooEntry
@@ -20,7 +22,12 @@ BUNDLED = ROOT / "posrefine" / "weights" / "bundled"
 LARGEST_BYTES = 12_000_000
 FIRST_HELD_OUT_SEED = 8_000_000
 
+SCORE_NET = "score_net"
 ENTRIES = [entry for entry in ZOO.values() if entry.bundled]
+
+
+def network_of(entry: ZooEntry) -> nn.Module:
+    return ScoreNet(COCO) if entry.variant == SCORE_NET else build_model(entry.variant)
 
 
 @pytest.mark.parametrize("entry", ENTRIES, ids=[entry.name for entry in ENTRIES])
@@ -28,7 +35,7 @@ def test_bundled_weights_load_by_name_with_an_empty_cache(
     entry: ZooEntry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setenv("POSREFINE_CACHE", str(tmp_path / "cache"))
-    info = load_weights(build_model(entry.variant), entry.name)
+    info = load_weights(network_of(entry), entry.name)
     assert not cache_directory().exists()
     assert info.sha256.startswith(entry.sha256_prefix)
     assert (info.licence, info.skeleton, info.protocol) == (entry.licence, entry.skeleton, entry.protocol)
@@ -41,8 +48,18 @@ def test_bundled_weights_are_small_and_have_a_card_with_their_digest_and_command
     data = (BUNDLED / entry.file_name).read_bytes()
     assert len(data) <= LARGEST_BYTES
     card = (BUNDLED / entry.file_name).with_suffix(".md").read_text()
-    for words in (hashlib.sha256(data).hexdigest(), "python jobs/train.py ", "rendered people"):
+    script = "train_score.py" if entry.variant == SCORE_NET else "train.py"
+    for words in (hashlib.sha256(data).hexdigest(), f"python jobs/{script} ", "rendered people"):
         assert words in card
+
+
+def test_rescoring_puts_the_persons_of_held_out_scenes_into_a_better_order():
+    stored = json.loads((ROOT / "benchmarks" / "results" / "held_out.json").read_text())
+    assert stored["score_weights"] == "posrefine:tiny_coco_score"
+    for test in ("flip test", "flip and multi-scale test"):
+        plain, rescored = (stored["metrics"][name] for name in (test, f"{test}, rescored"))
+        assert rescored["AP"] > plain["AP"]
+        assert rescored["AR50"] == pytest.approx(plain["AR50"], abs=0.01)
 
 
 def test_the_figure_of_the_zoo_is_the_stored_one_of_all_held_out_scenes():
