@@ -93,6 +93,9 @@ class _Recipe(BaseModel):
         "float32", description="convolutions in the published file; float16 halves it"
     )
     offset_factor: float = Field(0.03, gt=0, description="weight of the offset loss")
+    offset_saturation: float | None = Field(
+        None, gt=0, description="error, in diagonals of a person, from which offsets pull less; none do"
+    )
     offset_cells: int | None = Field(
         None, ge=1, description="cells of a view where offsets are computed, those around persons first; all"
     )

@@ -140,7 +140,12 @@ class Trainer:
             batch, offset=at_cells(batch.offset, cells), offset_weight=at_cells(batch.offset_weight, cells)
         )
         return training_losses(
-            maps.heatmap, maps.offset, counted, recipe.heatmap_factor, recipe.offset_factor
+            maps.heatmap,
+            maps.offset,
+            counted,
+            recipe.heatmap_factor,
+            recipe.offset_factor,
+            recipe.offset_saturation,
         )
 
     def _check_persons(self, batch: Batch) -> None:

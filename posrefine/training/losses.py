@@ -1,4 +1,8 @@
-"""DEKR's two losses: weighted squared error on heatmaps, weighted smooth-L1 on offsets."""
+"""DEKR's two losses: weighted squared error on heatmaps, weighted smooth-L1 on offsets.
+
+Offsets may saturate: OKS falls off with the error and then stays 0, so a joint that is lost anyway should not
+pull as hard as one that is nearly right.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +12,7 @@ import torch
 from torch.nn import functional as F
 
 from posrefine.training.samples import Batch
+from posrefine.training.targets import STRIDE
 
 __all__ = ["Losses", "heatmap_loss", "offset_cells", "offset_loss", "training_losses"]
 
@@ -28,11 +33,22 @@ def heatmap_loss(predicted: torch.Tensor, target: torch.Tensor, weight: torch.Te
     return (weight * (predicted - target) ** 2).mean()
 
 
-def offset_loss(predicted: torch.Tensor, target: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
-    """Smooth-L1 (beta 1/9 cells) times weight, summed, over the count of weighted cells; [B, 2K, h, w]."""
-    distance = F.smooth_l1_loss(predicted, target, reduction="none", beta=SMOOTH_L1_BETA)
-    counted = (weight > 0).sum().clamp(min=1)
-    return (weight * distance).sum() / counted
+def offset_loss(
+    predicted: torch.Tensor, target: torch.Tensor, weight: torch.Tensor, saturation: float | None = None
+) -> torch.Tensor:
+    """Smooth-L1 (beta 1/9 cells) times weight, summed, over the count of weighted cells.
+
+    Args:
+        predicted: [B, 2K, h, w], heatmap cells.
+        target: the same.
+        weight: [B, 2K, h, w]: 1 / diagonal of the person, input px, where an offset counts, else 0.
+        saturation: s, in diagonals. An error e counts s * log(1 + e / s), which is e where e is small; None: e.
+    """
+    error = weight * F.smooth_l1_loss(predicted, target, reduction="none", beta=SMOOTH_L1_BETA)
+    if saturation is not None:
+        scale = saturation / STRIDE
+        error = scale * torch.log1p(error / scale)
+    return error.sum() / (weight > 0).sum().clamp(min=1)
 
 
 def offset_cells(weight: torch.Tensor, count: int) -> torch.Tensor | None:
@@ -59,8 +75,10 @@ def training_losses(
     batch: Batch,
     heatmap_factor: float = 1.0,
     offset_factor: float = 0.03,
+    offset_saturation: float | None = None,
 ) -> Losses:
     """Both losses of a prediction ([B, K + 1, h, w] and [B, 2K, h, w]) in float32, whatever its precision."""
     heat = heatmap_factor * heatmap_loss(heatmap.float(), batch.heatmap, batch.heatmap_weight)
-    off = offset_factor * offset_loss(offset.float(), batch.offset, batch.offset_weight)
+    error = offset_loss(offset.float(), batch.offset, batch.offset_weight, offset_saturation)
+    off = offset_factor * error
     return Losses(total=heat + off, heatmap=heat, offset=off)

@@ -33,6 +33,8 @@ class TrainRecipe:
         ema_decay: of the running average of the weights, which is what gets evaluated and published.
         precision: of the forward pass; `bfloat16` is autocast, weights and losses stay float32.
         heatmap_factor, offset_factor: weights of the two losses.
+        offset_saturation: error in diagonals of the person at which an offset pulls half as hard as a perfect
+            one would, because errors count by their logarithm; None is DEKR's loss, where all pull alike.
         input_sizes_px: sides of the square views over the run, as (from this fraction of the run, side)
             pairs; small views first (progressive resizing) teach the coarse things cheaply.
         offset_cells: at how many cells of a view offsets are computed: those around centres, then random
@@ -53,13 +55,17 @@ class TrainRecipe:
     precision: Precision = "float32"
     heatmap_factor: float = 1.0
     offset_factor: float = 0.03
+    offset_saturation: float | None = None
     input_sizes_px: tuple[tuple[float, int], ...] = ((0.0, 512),)
     offset_cells: int | None = None
     seed: int = 0
     steps_without_persons: int = 50
 
     def __post_init__(self) -> None:
-        for name in ("total_steps", "batch_size", "learning_rate", "gradient_clip_norm", "offset_cells"):
+        for name in (
+            *("total_steps", "batch_size", "learning_rate", "gradient_clip_norm"),
+            *("offset_cells", "offset_saturation"),
+        ):
             if getattr(self, name) is not None and getattr(self, name) <= 0:
                 raise ConfigurationError(f"{name} is {getattr(self, name)}: give a number above 0")
         if not 0 <= self.ema_decay < 1:

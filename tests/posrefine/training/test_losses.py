@@ -23,6 +23,30 @@ def test_the_offset_loss_is_quadratic_below_a_ninth_of_a_cell_and_linear_above()
     assert offset_loss(predicted, torch.zeros(1, 2, 1, 2), weight).item() == pytest.approx(expected)
 
 
+@pytest.mark.parametrize("diagonal_px", [400.0, 4000.0])
+def test_an_offset_that_is_off_by_the_saturation_pulls_half_as_hard_whatever_the_persons_size(
+    diagonal_px: float,
+):
+    saturation = 0.02
+    errors = saturation * torch.tensor([0.1, 1.0, 9.0])
+    predicted = (errors * diagonal_px / 4).view(1, 3, 1, 1).requires_grad_()
+    weight = torch.full_like(predicted, 1 / diagonal_px)
+    pulls = []
+    for reached in (saturation, None):
+        (gradient,) = torch.autograd.grad(
+            offset_loss(predicted, torch.zeros_like(predicted), weight, reached), predicted
+        )
+        pulls.append(gradient.flatten())
+    assert (pulls[0] / pulls[1]).tolist() == pytest.approx([1 / 1.1, 0.5, 0.1], abs=0.01)
+
+
+def test_saturation_leaves_small_errors_as_they_are():
+    predicted = torch.full((1, 2, 1, 1), 1e-3, dtype=torch.float64)
+    zeros, weight = torch.zeros_like(predicted), torch.full_like(predicted, 0.01)
+    plain = offset_loss(predicted, zeros, weight).item()
+    assert offset_loss(predicted, zeros, weight, saturation=0.02).item() == pytest.approx(plain, rel=1e-3)
+
+
 def test_without_persons_the_offset_loss_is_zero_and_not_nan():
     zeros = torch.zeros(1, 2, 4, 4)
     assert offset_loss(torch.randn(1, 2, 4, 4), zeros, zeros).item() == 0
