@@ -42,7 +42,7 @@ def offset_loss(
         predicted: [B, 2K, h, w], heatmap cells.
         target: the same.
         weight: [B, 2K, h, w]: 1 / diagonal of the person, input px, where an offset counts, else 0.
-        saturation: s, in diagonals. An error e counts s * log(1 + e / s), which is e where e is small; None: e.
+        saturation: s, in diagonals. An error e counts s * log(1 + e / s), e where it is small; None: e.
     """
     error = weight * F.smooth_l1_loss(predicted, target, reduction="none", beta=SMOOTH_L1_BETA)
     if saturation is not None:

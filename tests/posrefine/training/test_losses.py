@@ -23,7 +23,7 @@ def test_the_offset_loss_is_quadratic_below_a_ninth_of_a_cell_and_linear_above()
     assert offset_loss(predicted, torch.zeros(1, 2, 1, 2), weight).item() == pytest.approx(expected)
 
 
-@pytest.mark.parametrize("diagonal_px", [400.0, 4000.0])
+@pytest.mark.parametrize("diagonal_px", [4000.0, 40000.0])
 def test_an_offset_that_is_off_by_the_saturation_pulls_half_as_hard_whatever_the_persons_size(
     diagonal_px: float,
 ):
