@@ -38,7 +38,7 @@ demo: install
 	$(BIN)/python jobs/evaluate.py --predictions $(DEMO)/run --annotations $(DEMO)/data/annotations.json \
 		--protocol coco --report --output $(DEMO)/evaluation
 	$(BIN)/python jobs/annotate.py export --output $(DEMO)/run --format overlays --to $(DEMO)/overlays --max-images 8 \
-		--min-score 0.1
+		--min-score 0.3
 	@echo "The table of persons: $(DEMO)/run/tables. The report: $(DEMO)/evaluation/report/index.html."
 
 test: dev
