@@ -116,6 +116,7 @@ def test_other_settings_on_the_same_output_are_refused(trained: Path, from_shard
     assert "learning_rate 0.001 -> 0.5" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_a_killed_training_goes_on_and_ends_with_the_weights_of_one_that_was_not(
     cluster: str, from_shards: list[str], tmp_path: Path
 ):

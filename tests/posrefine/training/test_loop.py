@@ -15,7 +15,7 @@ def weights(trainer) -> dict[str, torch.Tensor]:
     return {name: value.clone() for name, value in trainer.model.state_dict().items()}
 
 
-@pytest.mark.parametrize("cells", [None, 40])
+@pytest.mark.parametrize("cells", [pytest.param(None, marks=pytest.mark.slow), 40])
 def test_a_run_interrupted_and_resumed_ends_with_the_same_weights(tmp_path, cells: int | None):
     recipe = small_recipe(offset_cells=cells)
     stream = small_stream(recipe)
