@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from pipeline.commit import decode_table
 from pipeline.layout import OutputTree
 from pipeline.ordered_map import map_in_order
-from pipeline.schema import PERSONS_SCHEMA, UNIT_SCHEMA, ImageResult
+from pipeline.schema import PERSONS_SCHEMA, UNIT_SCHEMA, ImageResult, described
 from pipeline.storage import Storage
 from posrefine.errors import ConfigurationError, ImageStatus, ShardError
 from posrefine.inference.poses import Poses
@@ -148,12 +148,7 @@ def open_run_rows(uri: str, storage: Storage) -> RunRows:
             f"{tree.root}: no units/*.parquet or tables/images/*.parquet below it; name the output of a run "
             "with at least one finished unit"
         )
-    about = decode_table(storage.read_bytes(files[0].uri), ["image_key"]).schema.metadata or {}
-    values = {
-        key.decode().removeprefix("posrefine."): value.decode()
-        for key, value in about.items()
-        if key.startswith(b"posrefine.")
-    }
+    values = described(decode_table(storage.read_bytes(files[0].uri), ["image_key"]).schema.metadata)
     name = values.get("skeleton")
     if name not in SKELETONS:
         raise ConfigurationError(

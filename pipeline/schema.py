@@ -6,7 +6,7 @@ Lists are plain, never of fixed size: several engines cannot read those.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -123,6 +123,15 @@ class TableMetadata:
         if self.note is not None:
             values["note"] = self.note
         return {f"posrefine.{key}".encode(): value.encode() for key, value in values.items()}
+
+
+def described(metadata: Mapping[bytes, bytes] | None) -> dict[str, str]:
+    """What a Parquet file's key-value metadata say of its run, by the names of `TableMetadata`."""
+    return {
+        key.decode().removeprefix("posrefine."): value.decode()
+        for key, value in (metadata or {}).items()
+        if key.startswith(b"posrefine.")
+    }
 
 
 def unit_table(unit_id: str, results: Sequence[ImageResult]) -> pa.Table:

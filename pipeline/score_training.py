@@ -16,6 +16,7 @@ from pipeline.commit import decode_table
 from pipeline.ground_truth import Annotations, read_annotations
 from pipeline.image_index import NO_IMAGE
 from pipeline.layout import OutputTree
+from pipeline.schema import described
 from pipeline.storage import Storage
 from posrefine.errors import ConfigurationError
 from posrefine.metrics import protocol_named
@@ -108,23 +109,20 @@ class _Origin:
             raise ConfigurationError(
                 f"{run}: no units/*.parquet below it: name the output of an annotate run"
             )
-        encoded = decode_table(storage.read_bytes(unit.uri), ["image_key"]).schema.metadata or {}
-        said = {
-            key.decode(): value.decode() for key, value in encoded.items() if key.startswith(b"posrefine.")
-        }
-        found = said.get("posrefine.skeleton")
+        said = described(decode_table(storage.read_bytes(unit.uri), ["image_key"]).schema.metadata)
+        found = said.get("skeleton")
         if found != skeleton.name:
             raise ConfigurationError(
                 f"{run}: the run's skeleton is {found or 'not stated'}, wanted {skeleton.name}: choose "
                 "--skeleton"
             )
-        settings = json.loads(said["posrefine.settings"])
+        settings = json.loads(said["settings"])
         if settings.get("score_weights_sha256") is not None:
             raise ConfigurationError(
                 f"{run}: its poses were rescored by {settings['score_weights_sha256'][:8]}: annotate the "
                 "images without --score-weights"
             )
-        return _Origin(said["posrefine.weights_sha256"], settings.get("protocol"), said.get("posrefine.note"))
+        return _Origin(said["weights_sha256"], settings.get("protocol"), said.get("note"))
 
     def metadata(self) -> dict[str, str]:
         """What weights learnt from the poses must say too."""
