@@ -1,4 +1,4 @@
-"""What the network should answer for one image: heatmaps, offsets, and how much each cell counts.
+"""What the network should answer for images: heatmaps, offsets, and how much each cell counts.
 
 Follows DEKR (Geng et al., CVPR 2021) and its public code, with the centre's sigma of 4 for both data sets.
 Everything here is in heatmap cells: input px divided by 4.
@@ -15,12 +15,13 @@ from numpy.typing import NDArray
 
 from posrefine.training.samples import Batch, LabelledImage
 
-__all__ = ["STRIDE", "TargetSpec", "Targets", "make_batch", "make_targets"]
+__all__ = ["STRIDE", "TargetSpec", "make_batch"]
 
 STRIDE = 4
 """Input px per heatmap cell."""
 
 Floats = NDArray[np.float32]
+Integers = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -41,60 +42,63 @@ class TargetSpec:
     min_area_px2: float = 32.0**2
 
 
-@dataclass(frozen=True)
-class Targets:
-    """Targets of one image.
-
-    Attributes:
-        heatmap: [K + 1, h, w] float32, 1 at a joint; the last channel is the centre.
-        heatmap_weight: [K + 1, h, w] float32: 1 near a joint, less on background, 0 in ignored regions.
-        offset: [2K, h, w] float32, cell minus joint, x then y, so that `cell - offset` is the joint.
-        offset_weight: [2K, h, w] float32: 1 / diagonal (input px) around a centre, else 0.
-        persons: how many persons have a centre inside the map.
-    """
-
-    heatmap: Floats
-    heatmap_weight: Floats
-    offset: Floats
-    offset_weight: Floats
-    persons: int
-
-
-def make_targets(labelled: LabelledImage, spec: TargetSpec) -> Targets:
-    """Targets for an image in input px whose sides are multiples of 4."""
-    height, width = (side // STRIDE for side in labelled.pixels.shape[:2])
-    joints = labelled.keypoints.copy()
-    joints[..., :2] /= STRIDE
-    centres = _centres(joints, labelled.areas_px2, spec.min_area_px2)
-    marks = np.concatenate([joints, centres[:, None]], axis=1)
-    sigmas = np.full(marks.shape[1], spec.joint_sigma_cells, np.float32)
-    sigmas[-1] = spec.centre_sigma_cells
-    heatmap, weight = _heatmap(marks, sigmas, spec.background_weight, height, width)
-    weight *= _counted_cells(labelled.ignored)
-    offset, offset_weight = _offsets(joints, centres, labelled.diagonals_px, spec, height, width)
-    persons = int(_inside(centres, height, width).sum())
-    return Targets(heatmap, weight, offset, offset_weight, persons)
-
-
 def make_batch(images: Sequence[LabelledImage], spec: TargetSpec) -> Batch:
-    """A batch of images of one size, all in input px."""
-    targets = [make_targets(image, spec) for image in images]
+    """Images of one size, their sides multiples of 4, all in input px, with their targets.
 
-    def stack(arrays: list[NDArray[np.generic]]) -> torch.Tensor:
-        return torch.from_numpy(np.stack(arrays))
+    The targets are made for all persons of the batch at once: a few large steps in NumPy, where a loop over
+    persons would keep Python from the training step beside it. In heatmap cells:
 
+    - heatmap: 1 at a joint; the last channel is the centre.
+    - heatmap_weight: 1 near a joint, less on background, 0 in ignored regions.
+    - offset: cell minus joint, so that `cell - offset` is the joint; x and y of joint 0, of joint 1, ...
+    - offset_weight: 1 / diagonal (input px) around a centre, else 0.
+    """
+    persons = _Persons.of(images, spec)
+    height, width = (side // STRIDE for side in images[0].pixels.shape[:2])
+    maps = len(images), height, width
+    heatmap, weight = _heatmaps(persons, spec, maps)
+    weight *= np.stack([_counted_cells(image.ignored) for image in images])[:, None]
+    offset, offset_weight = _offsets(persons, spec.offset_radius_cells, maps)
     return Batch(
-        images=stack([image.pixels for image in images]),
-        heatmap=stack([target.heatmap for target in targets]),
-        heatmap_weight=stack([target.heatmap_weight for target in targets]),
-        offset=stack([target.offset for target in targets]),
-        offset_weight=stack([target.offset_weight for target in targets]),
-        persons=sum(target.persons for target in targets),
+        images=torch.from_numpy(np.stack([image.pixels for image in images])),
+        heatmap=torch.from_numpy(heatmap),
+        heatmap_weight=torch.from_numpy(weight),
+        offset=torch.from_numpy(offset),
+        offset_weight=torch.from_numpy(offset_weight),
+        persons=int(_inside(persons.centres, height, width).sum()),
     )
 
 
+@dataclass(frozen=True)
+class _Persons:
+    """The persons of a batch, in heatmap cells but for their diagonals.
+
+    Attributes:
+        image: [N] whose they are.
+        joints: [N, K, 3] x, y, visibility.
+        centres: [N, 3] mean of the labelled joints; the third number is 1 for persons that get a centre.
+        diagonals_px: [N] input px.
+    """
+
+    image: Integers
+    joints: Floats
+    centres: Floats
+    diagonals_px: Floats
+
+    @staticmethod
+    def of(images: Sequence[LabelledImage], spec: TargetSpec) -> _Persons:
+        joints = np.concatenate([image.keypoints for image in images])
+        joints[..., :2] /= STRIDE
+        areas_px2 = np.concatenate([image.areas_px2 for image in images])
+        return _Persons(
+            np.repeat(np.arange(len(images)), [len(image.keypoints) for image in images]),
+            joints,
+            _centres(joints, areas_px2, spec.min_area_px2),
+            np.concatenate([image.diagonals_px for image in images]),
+        )
+
+
 def _centres(joints: Floats, areas_px2: Floats, min_area_px2: float) -> Floats:
-    """[P, 3] mean of each person's labelled joints; the third number is 1 for persons that get a centre."""
     labelled = joints[..., 2:] > 0
     count = labelled.sum(axis=1)
     mean = np.where(labelled, joints[..., :2], 0).sum(axis=1) / np.maximum(count, 1)
@@ -108,32 +112,33 @@ def _inside(marks: Floats, height: int, width: int) -> NDArray[np.bool_]:
     return inside
 
 
-def _heatmap(
-    marks: Floats, sigmas: Floats, background_weight: float, height: int, width: int
-) -> tuple[Floats, Floats]:
-    """Gaussians of all persons, the higher one where two meet, and the weight of every cell.
+def _heatmaps(persons: _Persons, spec: TargetSpec, maps: tuple[int, int, int]) -> tuple[Floats, Floats]:
+    """[B, K + 1, h, w] Gaussians of all persons, the higher one where two meet, and the weight of every cell.
 
-    The map carries a margin as wide as the largest window, so no window is ever clipped; one person's joints
-    lie on different channels, so they are written in one indexed assignment.
+    The maps carry a margin as wide as the largest window, so no window is ever clipped.
     """
-    reach = int(np.ceil(3 * sigmas.max())) + 1
-    margin = 2 * reach + 2
-    padded = (marks.shape[1], height + 2 * margin, width + 2 * margin)
+    batch, height, width = maps
+    marks = np.concatenate([persons.joints, persons.centres[:, None]], axis=1)
+    sigmas = np.full(marks.shape[1], spec.joint_sigma_cells, np.float32)
+    sigmas[-1] = spec.centre_sigma_cells
+    margin = 2 * int(np.ceil(3 * sigmas.max())) + 4
+    padded = (batch, marks.shape[1], height + 2 * margin, width + 2 * margin)
     heat = np.zeros(padded, np.float32)
-    weight = np.full(padded, background_weight, np.float32)
+    weight = np.full(padded, spec.background_weight, np.float32)
     inside = _inside(marks, height, width)
     for sigma in np.unique(sigmas):
-        steps = np.arange(int(6 * sigma) + 4)
-        for person, here in zip(marks, inside & (sigmas == sigma), strict=True):
-            channel = np.flatnonzero(here)
-            start = np.floor(person[channel, :2] - 3 * sigma - 1).astype(np.int64)
-            cells = start[:, :, None] + steps
-            shape = np.exp(-((cells - person[channel, :2, None]) ** 2) / (2 * sigma**2), dtype=np.float32)
-            where = channel[:, None, None], cells[:, 1, :, None] + margin, cells[:, 0, None] + margin
-            heat[where] = np.maximum(heat[where], shape[:, 1, :, None] * shape[:, 0, None])
-            weight[where] = 1.0
-    crop = np.s_[:, margin : margin + height, margin : margin + width]
-    return heat[crop], weight[crop]
+        person, channel = np.nonzero(inside & (sigmas == sigma))
+        position = marks[person, channel, :2]
+        start = np.floor(position - 3 * sigma - 1).astype(np.int64)
+        cells = start[:, :, None] + np.arange(int(6 * sigma) + 4)
+        shape = np.exp(-((cells - position[:, :, None]) ** 2) / (2 * sigma**2), dtype=np.float32)
+        first = np.ravel_multi_index((persons.image[person], channel), padded[:2])[:, None]
+        row = (first * padded[2] + cells[:, 1] + margin) * padded[3]
+        where = (row[:, :, None] + cells[:, 0, None] + margin).ravel()
+        np.maximum.at(heat.reshape(-1), where, (shape[:, 1, :, None] * shape[:, 0, None]).ravel())
+        weight.reshape(-1)[where] = 1.0
+    crop = np.s_[:, :, margin : margin + height, margin : margin + width]
+    return np.ascontiguousarray(heat[crop]), np.ascontiguousarray(weight[crop])
 
 
 def _counted_cells(ignored: NDArray[np.bool_]) -> Floats:
@@ -144,22 +149,30 @@ def _counted_cells(ignored: NDArray[np.bool_]) -> Floats:
     return counted.astype(np.float32)
 
 
-def _offsets(
-    joints: Floats, centres: Floats, diagonals_px: Floats, spec: TargetSpec, height: int, width: int
-) -> tuple[Floats, Floats]:
-    """Offsets painted from the largest person to the smallest, so the smallest wins where squares overlap."""
-    num_joints = joints.shape[1]
-    offset = np.zeros((num_joints, 2, height, width), np.float32)
+def _offsets(persons: _Persons, radius: int, maps: tuple[int, int, int]) -> tuple[Floats, Floats]:
+    """[B, 2K, h, w] offsets and their weights, from squares around the centres.
+
+    Squares are painted from the largest person to the smallest, so the smallest wins where they overlap: of
+    values for the same cell, NumPy keeps the last.
+    """
+    batch, height, width = maps
+    num_joints = persons.joints.shape[1]
+    offset = np.zeros((batch, num_joints, 2, height, width), np.float32)
     weight = np.zeros_like(offset)
-    with_centre = np.flatnonzero(_inside(centres, height, width))
-    for person in with_centre[np.argsort(-diagonals_px[with_centre], kind="stable")]:
-        channel = np.flatnonzero(_inside(joints[person], height, width))
-        x, y = (int(value) for value in centres[person, :2])
-        columns = np.arange(max(x - spec.offset_radius_cells, 0), min(x + spec.offset_radius_cells, width))
-        rows = np.arange(max(y - spec.offset_radius_cells, 0), min(y + spec.offset_radius_cells, height))
-        square = np.s_[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
-        position = joints[person, channel]
-        offset[channel, 0, *square] = columns[None, None, :] - position[:, 0, None, None]
-        offset[channel, 1, *square] = rows[None, :, None] - position[:, 1, None, None]
-        weight[channel, :, *square] = 1.0 / max(float(diagonals_px[person]), 1.0)
-    return offset.reshape(-1, height, width), weight.reshape(-1, height, width)
+    with_centre = np.flatnonzero(_inside(persons.centres, height, width))
+    order = with_centre[np.argsort(-persons.diagonals_px[with_centre], kind="stable")]
+    painted, channel = np.nonzero(_inside(persons.joints[order], height, width))
+    person = order[painted]
+    steps = np.arange(-radius, radius)
+    middle = persons.centres[person, :2].astype(np.int64)
+    column, row = np.broadcast_arrays(
+        middle[:, 0, None, None] + steps, middle[:, 1, None, None] + steps[:, None]
+    )
+    mark, *_ = np.nonzero(on_map := (column >= 0) & (row >= 0) & (column < width) & (row < height))
+    column, row, person, channel = column[on_map], row[on_map], person[mark], channel[mark]
+    at = persons.image[person], channel
+    offset[*at, 0, row, column] = column - persons.joints[person, channel, 0]
+    offset[*at, 1, row, column] = row - persons.joints[person, channel, 1]
+    weight[*at, :, row, column] = (1.0 / np.maximum(persons.diagonals_px[person], 1.0))[:, None]
+    shape = batch, 2 * num_joints, height, width
+    return offset.reshape(shape), weight.reshape(shape)
