@@ -1,7 +1,8 @@
 """Training of the rescoring network: which poses of the pose network are as good as they look.
 
 Follows DEKR (Geng et al., CVPR 2021): the network's own detections on the training images, each with its best
-OKS with any annotated person of its image; squared error, Adam.
+OKS with any annotated person of its image; squared error, Adam. Beyond DEKR, every pose is also learnt from
+mirrored: a mirrored image would have given the mirrored pose.
 """
 
 from __future__ import annotations
@@ -84,7 +85,7 @@ def best_oks(
 def train_score_net(
     examples: ScoreExamples, skeleton: Skeleton, recipe: ScoreRecipe = ScoreRecipe()
 ) -> tuple[ScoreNet, float]:
-    """A trained network and its root mean square error on the examples, in units of OKS.
+    """A trained network and its root mean square error on the examples and their mirror images, in OKS.
 
     Raises:
         TrainingError: there are no examples, no pose is near any person, or the loss is not finite.
@@ -98,10 +99,8 @@ def train_score_net(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(recipe.seed)
         network = ScoreNet(skeleton)
-    features = score_features(
-        torch.from_numpy(examples.keypoints), torch.from_numpy(examples.keypoint_scores), skeleton
-    )
-    oks = torch.from_numpy(examples.oks)
+    features = torch.cat([_features(examples, skeleton), _features(_mirrored(examples, skeleton), skeleton)])
+    oks = torch.from_numpy(np.tile(examples.oks, 2))
     optimizer = torch.optim.Adam(network.parameters(), lr=recipe.learning_rate)
     for epoch in range(recipe.epochs):
         for group in optimizer.param_groups:
@@ -116,3 +115,15 @@ def train_score_net(
     if not np.isfinite(error):
         raise TrainingError("the rescoring loss is not finite: train with a lower learning rate")
     return network.eval(), error
+
+
+def _features(examples: ScoreExamples, skeleton: Skeleton) -> torch.Tensor:
+    keypoints, scores = torch.from_numpy(examples.keypoints), torch.from_numpy(examples.keypoint_scores)
+    return score_features(keypoints, scores, skeleton)
+
+
+def _mirrored(examples: ScoreExamples, skeleton: Skeleton) -> ScoreExamples:
+    """What a predictor finds in mirrored images, but for where these begin: features do not tell."""
+    order = list(skeleton.flip_order)
+    keypoints = examples.keypoints[:, order] * np.array([-1, 1], np.float32)
+    return ScoreExamples(keypoints, examples.keypoint_scores[:, order], examples.oks)

@@ -58,6 +58,26 @@ def test_the_network_learns_which_poses_are_good_and_is_the_same_every_time():
     torch.testing.assert_close(again(features), network(features), rtol=0, atol=0)
 
 
+def test_what_is_learnt_from_a_pose_holds_for_its_mirror_image():
+    rng = np.random.default_rng(2)
+    keypoints = rng.uniform(0, 300, (3000, 17, 2)).astype(np.float32)
+    nose, left_ear = COCO.joints.index("nose"), COCO.joints.index("left_ear")
+    # Good where the left ear is far from the nose; of the right ear, random here, nothing is said.
+    away = np.linalg.norm(keypoints[:, nose] - keypoints[:, left_ear], axis=1)
+    scores = np.full((3000, 17), 0.5, np.float32)
+    scores[:, left_ear] = oks = (away / away.max()).astype(np.float32)
+    network, _ = train_score_net(ScoreExamples(keypoints, scores, oks), COCO, ScoreRecipe(8, 128))
+    order = list(COCO.flip_order)
+    of_mirrored = network(
+        score_features(
+            torch.from_numpy(keypoints[:, order] * np.float32([-1, 1])),
+            torch.from_numpy(scores[:, order]),
+            COCO,
+        )
+    )
+    assert np.corrcoef(of_mirrored.detach().numpy(), oks)[0, 1] > 0.9
+
+
 def test_poses_without_any_person_near_stop_the_training():
     nothing = ScoreExamples(
         np.zeros((3, 17, 2), np.float32), np.zeros((3, 17), np.float32), np.zeros(3, np.float32)
