@@ -18,6 +18,7 @@ from pipeline.layout import OutputTree
 from pipeline.ordered_map import map_in_order
 from pipeline.predicted_images import IMAGE_COLUMNS, PERSON_COLUMNS, PredictedImages, predicted_images
 from pipeline.record import UNTRAINED_NOTE
+from pipeline.schema import described
 from pipeline.storage import Storage
 from pipeline.uris import normalise_uri
 from posrefine.errors import ConfigurationError, ShardError
@@ -128,11 +129,11 @@ def open_predictions(storage: Storage, uri: str, annotations: Annotations, proto
             f"predictions {uri}: no units/*.parquet or tables/images/*.parquet below it, and no .json file; "
             "name the output of a run or a COCO results file"
         )
-    described = _described(storage, parts[0])
-    note = described.get("note")
+    said = _said(storage, parts[0])
+    note = said.get("note")
     code = "poses_mean_nothing" if note == UNTRAINED_NOTE else "weights_have_a_note"
     findings = Finding.of(code, [] if note is None else [note])
-    return Predictions(uri, parts, described.get("model"), described.get("weights"), tuple(findings))
+    return Predictions(uri, parts, said.get("model"), said.get("weights"), tuple(findings))
 
 
 def _table_parts(storage: Storage, tree: OutputTree) -> Iterator[PartOfTables]:
@@ -142,13 +143,12 @@ def _table_parts(storage: Storage, tree: OutputTree) -> Iterator[PartOfTables]:
             yield PartOfTables(info.uri, info.uri.replace("/tables/images/", "/tables/persons/"))
 
 
-def _described(storage: Storage, part: PredictionPart) -> dict[str, str]:
+def _said(storage: Storage, part: PredictionPart) -> dict[str, str]:
     """What the metadata of the first file says of the network, by name."""
     uri = (
         part.uris[0] if isinstance(part, PartOfRun) else part.images if isinstance(part, PartOfTables) else ""
     )
-    metadata = decode_table(storage.read_bytes(uri), ["image_key"]).schema.metadata or {}
-    return {key.decode().removeprefix("posrefine."): value.decode() for key, value in metadata.items()}
+    return described(decode_table(storage.read_bytes(uri), ["image_key"]).schema.metadata)
 
 
 def _from_units(rows: pa.Table, annotations: Annotations, protocol: Protocol) -> PredictedImages:

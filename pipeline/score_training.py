@@ -133,20 +133,31 @@ class _Origin:
         }
 
 
+_COLUMNS = ["image_key", "image_id", "width", "height", "persons"]
+
+
 def _examples(
     run: str, annotations: Annotations, skeleton: Skeleton, storage: Storage
-) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
-    """Keypoints, keypoint scores and best OKS, one unit at a time."""
+) -> Iterator[tuple[np.ndarray, ...]]:
+    """The fields of `ScoreExamples` in their order, one unit at a time."""
     for unit in storage.list(OutputTree.at(run).units):
-        rows = decode_table(storage.read_bytes(unit.uri), ["image_key", "image_id", "persons"])
+        rows = decode_table(storage.read_bytes(unit.uri), _COLUMNS)
         lists = rows["persons"].combine_chunks()
-        ids = np.repeat(_image_ids(rows, annotations), np.asarray(pc.list_value_length(lists), np.int64))
+        counts = np.asarray(pc.list_value_length(lists), np.int64)
+        ids = np.repeat(_image_ids(rows, annotations), counts)
+        short_sides_px = np.repeat(_short_sides_px(rows), counts)
         persons, joints = lists.flatten(), skeleton.num_joints
         keypoints = _numbers(persons, "keypoints").reshape(-1, joints, 2)
         scores = _numbers(persons, "keypoint_scores").reshape(-1, joints)
         known = ids != NO_IMAGE
         oks = best_oks(keypoints[known].astype(np.float64), ids[known], annotations.truth, skeleton)
-        yield keypoints[known], scores[known], oks.astype(np.float32)
+        yield keypoints[known], scores[known], short_sides_px[known], oks.astype(np.float32)
+
+
+def _short_sides_px(rows: pa.Table) -> np.ndarray:
+    """[images] float32; images that could not be read have neither sides nor persons."""
+    shorter = pc.min_element_wise(rows["width"], rows["height"])
+    return np.asarray(pc.fill_null(shorter, 0), np.float32)
 
 
 def _numbers(persons: pa.StructArray, name: str) -> np.ndarray:

@@ -80,7 +80,13 @@ class Decoder:
         heat = joint_heat(maps, poses, input_hw, sampling)
         mean_heat = heat.mean(-1)
         in_image = _to_image(poses, to_image)
-        joint_scores, scores = self._score(centres.scores, heat, poses, in_image)
+        # The scale-1 input's short side is the image's.
+        short_sides_px = torch.full_like(to_image[:, 0], min(input_hw))
+        if self.protocol.rescore_inputs is RescoreInputs.IMAGE_AND_JOINT_SCORES:
+            shown = in_image, short_sides_px * to_image[:, 0]
+        else:
+            shown = poses, short_sides_px
+        joint_scores, scores = self._score(centres.scores, heat, *shown)
         kept = self._suppress(poses, mean_heat, centres.found)
         spread = spread * to_image[:, 0, None, None]
         persons = Persons(in_image, joint_scores, scores, spread, kept)
@@ -121,24 +127,29 @@ class Decoder:
         return torch.zeros_like(found).scatter(1, order, kept)
 
     def _score(
-        self, centre_scores: Tensor, heat: Tensor, poses: Tensor, in_image: Tensor
+        self, centre_scores: Tensor, heat: Tensor, keypoints: Tensor, short_sides_px: Tensor
     ) -> tuple[Tensor, Tensor]:
-        """Joint scores [B, P, K] and persons' scores [B, P]."""
+        """Joint scores [B, P, K] and persons' scores [B, P]; keypoints in the px of the short sides [B]."""
         joint_scores = centre_scores.unsqueeze(-1) * heat
         scores = joint_scores.mean(-1)
         if self.score_net is None:
             return joint_scores, scores
         if self.protocol.rescore_inputs is RescoreInputs.IMAGE_AND_JOINT_SCORES:
-            oks = self._predicted_oks(in_image, joint_scores)
+            oks = self._predicted_oks(keypoints, joint_scores, short_sides_px)
         else:
-            oks = self._predicted_oks(poses, heat)
+            oks = self._predicted_oks(keypoints, heat, short_sides_px)
             joint_scores = joint_scores * oks.unsqueeze(-1)
         return joint_scores, oks.clamp(0, 1) if self.protocol.oks_is_score else scores * oks
 
-    def _predicted_oks(self, keypoints: Tensor, keypoint_scores: Tensor) -> Tensor:
+    def _predicted_oks(self, keypoints: Tensor, keypoint_scores: Tensor, short_sides_px: Tensor) -> Tensor:
         """[B, P]; a pose without a defined prediction counts as none."""
         assert self.score_net is not None
-        features = score_features(keypoints.flatten(0, 1), keypoint_scores.flatten(0, 1), self.skeleton)
+        features = score_features(
+            keypoints.flatten(0, 1),
+            keypoint_scores.flatten(0, 1),
+            short_sides_px.repeat_interleave(keypoints.shape[1]),
+            self.skeleton,
+        )
         oks: Tensor = self.score_net(features)
         return oks.nan_to_num(nan=0.0).view(keypoints.shape[:2])
 

@@ -30,7 +30,9 @@ def test_a_run_becomes_a_rescoring_network_that_predicts_its_oks(annotations: Pa
     results = noisy_predictions(json.loads(annotations.read_text()), tmp_path)
     run = write_run(tmp_path / "run", [results[:15], results[15:]])
     assert main(arguments(run, annotations, tmp_path / "score.safetensors")) == 0
-    info = load_weights(ScoreNet(COCO), tmp_path / "score.safetensors")
+    network = ScoreNet(COCO)
+    info = load_weights(network, tmp_path / "score.safetensors")
+    assert network.size.weight.any()
     persons = sum(len(result.poses) for result in results)
     assert f"{persons} poses of {run}" in info.metadata["data"]
     assert f"learnt from {persons} poses" in capsys.readouterr().out

@@ -14,6 +14,9 @@ import pytest
 from numpy.typing import NDArray
 from torch import nn
 
+from posrefine.modeling.score_net import ScoreNet
+from posrefine.skeletons import Skeleton
+
 _REPOSITORY = Path(__file__).resolve().parents[2]
 _ENVIRONMENT_VARIABLE = "POSREFINE_TEST_SHARED"
 
@@ -48,6 +51,13 @@ def stand_in_fill(module: AnyModule, prefix: str = "") -> AnyModule:
     parent.add_module(prefix, module)
     _stand_in_weights().fill(parent)
     return module
+
+
+def stand_in_score_net(skeleton: Skeleton) -> ScoreNet:
+    """The rescoring network of the golden files, which is DEKR's and knows no sizes."""
+    network = stand_in_fill(ScoreNet(skeleton), "rescore").eval()
+    nn.init.zeros_(network.size.weight)
+    return network
 
 
 @cache

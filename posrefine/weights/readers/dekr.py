@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+import torch
 from torch import Tensor
 
 from posrefine.weights.readers.reading import Reading
 
-__all__ = ["is_dekr", "is_rescore", "read_dekr", "read_rescore", "without_wrapper"]
+__all__ = ["is_dekr", "is_rescore", "read_dekr", "read_rescore", "with_size", "without_wrapper"]
 
 # `module.` is data parallelism's; `1.` comes from a half-precision wrapper that ran the network second.
 _WRAPPERS = ("module.", "1.")
 _RESCORE_NAMES = {f"{layer}.{leaf}" for layer in ("l1", "l2", "l3") for leaf in ("weight", "bias")}
+_SIZE = "size.weight"
 
 
 def without_wrapper(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -37,10 +39,15 @@ def read_dekr(tensors: Mapping[str, Tensor]) -> Reading:
 
 
 def is_rescore(names: set[str]) -> bool:
-    """Whether `names` are those of a bare rescoring network."""
-    return names == _RESCORE_NAMES
+    """Whether `names` are those of a bare rescoring network, DEKR's or ours."""
+    return names - {_SIZE} == _RESCORE_NAMES
 
 
 def read_rescore(tensors: Mapping[str, Tensor]) -> Reading:
     """A rescoring network whose first layer reads limbs in DEKR's order, as ours does."""
-    return Reading(format="rescore", protocol="official", tensors=tensors)
+    return Reading(format="rescore", protocol="official", tensors=with_size(tensors))
+
+
+def with_size(tensors: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+    """The tensors of a rescoring network; to one that was trained without the size, it counts for nothing."""
+    return {_SIZE: torch.zeros(len(tensors["l1.weight"]), 1)} | dict(tensors)

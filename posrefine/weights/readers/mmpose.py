@@ -16,6 +16,7 @@ from torch import Tensor
 
 from posrefine.errors import WeightsError
 from posrefine.skeletons import COCO, CROWDPOSE, Skeleton
+from posrefine.weights.readers.dekr import with_size
 from posrefine.weights.readers.reading import Part, Reading
 
 __all__ = ["is_mmpose", "read_mmpose", "read_mmpose_rescore"]
@@ -80,7 +81,7 @@ def read_mmpose_rescore(tensors: Mapping[str, Tensor]) -> Reading:
     first = tensors["l1.weight"]
     columns, signs = _feature_columns(_skeleton_of_width(first.shape[1]))
     converted = dict(tensors) | {"l1.weight": first[:, columns] * signs.to(first.dtype)}
-    return Reading("rescore", "mmpose", converted)
+    return Reading("rescore", "mmpose", with_size(converted))
 
 
 def _convert(name: str, value: Tensor, joints: int) -> Iterator[tuple[str, Tensor]]:

@@ -4,14 +4,13 @@ import numpy as np
 import pytest
 import torch
 from support.poses import assert_same_poses
-from support.shared import load_golden, stand_in_fill
+from support.shared import load_golden, stand_in_score_net
 
 from posrefine.inference.decode import Decoder
 from posrefine.inference.offsets import DenseOffsets
 from posrefine.inference.protocol import OFFICIAL
 from posrefine.inference.resize import plan_resize
 from posrefine.inference.views import ScaleMaps
-from posrefine.modeling.score_net import ScoreNet
 from posrefine.skeletons import COCO
 
 CASES = [f"decode_00000000{image}_{kind}" for image in ("1000", "5001") for kind in ("single", "multi")]
@@ -30,7 +29,7 @@ def as_batch(array):
 
 
 def decoded(golden, *, rescored, copies=1):
-    score_net = stand_in_fill(ScoreNet(COCO), "rescore").eval() if rescored else None
+    score_net = stand_in_score_net(COCO) if rescored else None
     height, width = golden["image_hw"].tolist()
     plan = plan_resize((height, width), int(golden["input_size"]), tuple(golden["scales"].tolist()), OFFICIAL)
     decoder = Decoder(COCO, OFFICIAL, float(golden["nms_thre"]), score_net)

@@ -152,6 +152,21 @@ def test_a_predicted_oks_multiplies_the_score_or_is_the_score():
         assert max(0.0, float(score / score_of[key])) == pytest.approx(float(oks_of[key]), abs=1e-5)
 
 
+def test_the_score_network_measures_a_person_against_its_image():
+    torch.manual_seed(0)
+    score_net = ScoreNet(COCO).requires_grad_(False)
+    of_dekr = decoded_scores(score_net, 1.0)
+    torch.nn.init.normal_(score_net.size.weight)
+    ours = decoded_scores(score_net, 1.0)
+    assert not torch.allclose(ours, of_dekr)
+    torch.testing.assert_close(decoded_scores(score_net, 10.0), ours)
+
+
+def decoded_scores(score_net: ScoreNet, zoom: float) -> torch.Tensor:
+    in_image = torch.tensor([[zoom, 0.0, zoom, 0.0]])
+    return Decoder(COCO, OFFICIAL, 0.0, score_net)([one_scale(0)], (64, 64), in_image).scores
+
+
 def found(persons: Persons) -> tuple[torch.Tensor, torch.Tensor]:
     return persons.keypoints[persons.found], persons.scores[persons.found]
 

@@ -3,7 +3,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from support.shared import load_golden, stand_in_fill
+from support.shared import load_golden, stand_in_score_net
 
 from posrefine.modeling.score_net import ScoreNet, score_features
 from posrefine.skeletons import COCO, CROWDPOSE, SKELETONS
@@ -13,9 +13,9 @@ from posrefine.skeletons import COCO, CROWDPOSE, SKELETONS
 def test_predictions_equal_the_reference_codes(case):
     golden = load_golden(f"decode_{case}")
     poses = torch.from_numpy(golden["keypoints"].astype(np.float32))
-    net = stand_in_fill(ScoreNet(COCO), prefix="rescore")
+    net = stand_in_score_net(COCO)
     with torch.inference_mode():
-        found = net(score_features(poses[..., :2], poses[..., 2], COCO))
+        found = net(score_features(poses[..., :2], poses[..., 2], torch.full((len(poses),), 480.0), COCO))
     np.testing.assert_allclose(found, golden["rescore_multiplier"], rtol=1e-4, atol=1e-5)
 
 
@@ -25,24 +25,25 @@ def test_worked_example():
     keypoints[0, 5] = torch.tensor([0.0, 10.0])  # limb 9 is 5 to 11, limb 11 is 6 to 12
     keypoints[0, 6] = torch.tensor([0.0, -30.0])
     scores = torch.linspace(0, 1, 17).unsqueeze(0)
-    features = score_features(keypoints, scores, COCO)[0]
+    features = score_features(keypoints, scores, torch.tensor([400.0]), COCO)[0]
     unit = (10 + 30) / 2
-    assert features.shape == (2 * 19 + 19 + 17,)
+    assert features.shape == (2 * 19 + 19 + 17 + 1,)
     torch.testing.assert_close(features[:4], torch.tensor([3, 4, 3, 4]) / unit)
     torch.testing.assert_close(features[38:40], torch.tensor([5, 5]) / unit)
-    assert torch.equal(features[-17:], scores[0])
+    assert torch.equal(features[-18:-1], scores[0])
+    torch.testing.assert_close(features[-1], torch.tensor(20 / 400).log())
 
 
 def test_a_vanishing_torso_counts_as_one_pixel():
     keypoints = torch.zeros(1, 17, 2)
     keypoints[0, 0, 0] = 0.5
-    features = score_features(keypoints, torch.zeros(1, 17), COCO)[0]
+    features = score_features(keypoints, torch.zeros(1, 17), torch.ones(1), COCO)[0]
     assert features[0] == 0.5
 
 
 @settings(max_examples=25, deadline=None)
 @given(st.sampled_from(sorted(SKELETONS)), st.floats(1, 50), st.floats(-500, 500), st.integers(0, 2**31))
-def test_features_know_neither_where_a_person_is_nor_how_large(name, scale, shift, seed):
+def test_features_know_neither_where_a_person_is_nor_how_many_px_its_image_has(name, scale, shift, seed):
     skeleton = SKELETONS[name]
     generator = torch.Generator().manual_seed(seed)
     keypoints = 100 * torch.rand((2, skeleton.num_joints, 2), generator=generator, dtype=torch.float64)
@@ -50,14 +51,15 @@ def test_features_know_neither_where_a_person_is_nor_how_large(name, scale, shif
         first, _ = skeleton.score_limbs[limb]
         keypoints[:, first] += 200  # a torso well over the one pixel at which the unit stops
     scores = torch.rand((2, skeleton.num_joints), generator=generator, dtype=torch.float64)
+    short_px = torch.tensor([300.0, 500.0], dtype=torch.float64)
     torch.testing.assert_close(
-        score_features(scale * keypoints + shift, scores, skeleton),
-        score_features(keypoints, scores, skeleton),
+        score_features(scale * keypoints + shift, scores, scale * short_px, skeleton),
+        score_features(keypoints, scores, short_px, skeleton),
     )
 
 
 @pytest.mark.parametrize(("skeleton", "features"), [(COCO, 74), (CROWDPOSE, 59)])
-def test_names_and_sizes_are_dekrs(skeleton, features):
+def test_names_and_sizes_are_dekrs_but_for_the_layer_that_reads_the_size(skeleton, features):
     shapes = {name: tuple(tensor.shape) for name, tensor in ScoreNet(skeleton).state_dict().items()}
     assert shapes == {
         "l1.weight": (256, features),
@@ -66,9 +68,21 @@ def test_names_and_sizes_are_dekrs(skeleton, features):
         "l2.bias": (256,),
         "l3.weight": (1, 256),
         "l3.bias": (1,),
+        "size.weight": (256, 1),
     }
 
 
+def test_size_counts_for_nothing_before_it_is_learnt():
+    poses, scores = 200 * torch.rand(5, 17, 2), torch.rand(5, 17)
+    near, far = (
+        score_features(poses, scores, torch.full((5,), side_px), COCO) for side_px in (300.0, 3000.0)
+    )
+    network = ScoreNet(COCO)
+    assert torch.equal(network(near), network(far))
+    torch.nn.init.ones_(network.size.weight)
+    assert not torch.equal(network(near), network(far))
+
+
 def test_no_poses_give_no_scores():
-    features = score_features(torch.zeros(0, 14, 2), torch.zeros(0, 14), CROWDPOSE)
+    features = score_features(torch.zeros(0, 14, 2), torch.zeros(0, 14), torch.zeros(0), CROWDPOSE)
     assert ScoreNet(CROWDPOSE)(features).shape == (0,)

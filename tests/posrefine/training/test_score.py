@@ -49,12 +49,13 @@ def test_the_network_learns_which_poses_are_good_and_is_the_same_every_time():
     oks = rng.uniform(0, 1, 3000).astype(np.float32)
     scores = np.clip(oks[:, None] + rng.normal(0, 0.05, (3000, 17)), 0, 1).astype(np.float32)
     keypoints = rng.uniform(0, 300, (3000, 17, 2)).astype(np.float32)
-    examples = ScoreExamples(keypoints, scores, oks)
+    sides = np.full(3000, 480, np.float32)
+    examples = ScoreExamples(keypoints, scores, sides, oks)
     recipe = ScoreRecipe(epochs=8, batch_size=128)
     network, error = train_score_net(examples, COCO, recipe)
     assert error < 0.1 < oks.std()
     again, _ = train_score_net(examples, COCO, recipe)
-    features = score_features(torch.from_numpy(keypoints), torch.from_numpy(scores), COCO)
+    features = score_features(*map(torch.from_numpy, (keypoints, scores, sides)), COCO)
     torch.testing.assert_close(again(features), network(features), rtol=0, atol=0)
 
 
@@ -66,21 +67,36 @@ def test_what_is_learnt_from_a_pose_holds_for_its_mirror_image():
     away = np.linalg.norm(keypoints[:, nose] - keypoints[:, left_ear], axis=1)
     scores = np.full((3000, 17), 0.5, np.float32)
     scores[:, left_ear] = oks = (away / away.max()).astype(np.float32)
-    network, _ = train_score_net(ScoreExamples(keypoints, scores, oks), COCO, ScoreRecipe(8, 128))
+    sides = np.full(3000, 480, np.float32)
+    network, _ = train_score_net(ScoreExamples(keypoints, scores, sides, oks), COCO, ScoreRecipe(8, 128))
     order = list(COCO.flip_order)
     of_mirrored = network(
         score_features(
             torch.from_numpy(keypoints[:, order] * np.float32([-1, 1])),
             torch.from_numpy(scores[:, order]),
+            torch.from_numpy(sides),
             COCO,
         )
     )
     assert np.corrcoef(of_mirrored.detach().numpy(), oks)[0, 1] > 0.9
 
 
+def test_that_small_persons_are_found_less_exactly_is_learnt():
+    rng = np.random.default_rng(3)
+    sizes, sides = rng.uniform(0.1, 0.5, 3000), rng.uniform(200, 2000, 3000).astype(np.float32)
+    keypoints = (rng.uniform(0, 1, (3000, 17, 2)) * (sizes * sides)[:, None, None]).astype(np.float32)
+    scores = np.full((3000, 17), 0.5, np.float32)
+    oks = sizes.astype(np.float32)
+    network, _ = train_score_net(ScoreExamples(keypoints, scores, sides, oks), COCO, ScoreRecipe(8, 128))
+    found = network(score_features(*map(torch.from_numpy, (keypoints, scores, sides)), COCO))
+    assert np.corrcoef(found.detach().numpy(), oks)[0, 1] > 0.8
+
+
 def test_poses_without_any_person_near_stop_the_training():
     nothing = ScoreExamples(
-        np.zeros((3, 17, 2), np.float32), np.zeros((3, 17), np.float32), np.zeros(3, np.float32)
+        *(np.zeros(shape, np.float32) for shape in ((3, 17, 2), (3, 17))),
+        np.full(3, 480, np.float32),
+        np.zeros(3, np.float32),
     )
     with pytest.raises(TrainingError, match="none of them near an annotated person"):
         train_score_net(nothing, COCO)

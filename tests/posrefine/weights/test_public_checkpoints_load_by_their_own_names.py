@@ -54,7 +54,7 @@ def test_a_dekr_checkpoint_in_the_old_pickle_container_loads_from_disk(trained, 
 @pytest.mark.parametrize("wrapped", [False, True], ids=["plain", "under-state_dict"])
 def test_training_wrappers_around_a_dekr_checkpoint_are_taken_off(prefix, wrapped):
     wanted = ScoreNet(COCO)
-    tensors = {prefix + name: value for name, value in wanted.state_dict().items()}
+    tensors = {prefix + name: value for name, value in of_dekr(wanted).items()}
     content = {"epoch": 140, "best_perf": 0.68, "state_dict": tensors} if wrapped else tensors
     model = ScoreNet(COCO)
     load_weights_bytes(model, pickled(content), "final_rescore_coco_kpt.pth")
@@ -145,16 +145,22 @@ def test_mmposes_rescoring_network_predicts_the_same_for_the_same_poses(skeleton
         assert info.protocol == "mmpose"
         assert info.skeleton == skeleton.name
         with torch.no_grad():
-            torch.testing.assert_close(
-                model(score_features(poses, scores, skeleton)), wanted, atol=1e-5, rtol=1e-5
-            )
+            features = score_features(poses, scores, torch.full((50,), 480.0), skeleton)
+            torch.testing.assert_close(model(features), wanted, atol=1e-5, rtol=1e-5)
+
+
+def of_dekr(network: ScoreNet) -> dict[str, torch.Tensor]:
+    """A rescoring network's tensors as DEKR stores them."""
+    return {name: value for name, value in network.state_dict().items() if name != "size.weight"}
 
 
 def test_an_official_rescoring_network_is_taken_as_it_is():
     wanted = ScoreNet(CROWDPOSE)
     model = ScoreNet(CROWDPOSE)
-    info = load_weights_bytes(model, pickled(wanted.state_dict()), "final_rescore_crowd_pose_kpt.pth")
+    torch.nn.init.ones_(model.size.weight)
+    info = load_weights_bytes(model, pickled(of_dekr(wanted)), "final_rescore_crowd_pose_kpt.pth")
     assert torch.equal(model.l1.weight, wanted.l1.weight)
+    assert not model.size.weight.any(), "DEKR's networks know no sizes"
     assert (info.format, info.protocol, info.skeleton) == ("rescore", "official", "crowdpose")
 
 
