@@ -21,8 +21,8 @@ from posrefine.skeletons import Skeleton
 __all__ = ["drawn_to_heat", "offset_errors"]
 
 _ERRORS = {
-    "nose": 0.02, "eye": 0.02, "ear": 0.02, "head": 0.03, "neck": 0.03, "shoulder": 0.035, "hip": 0.035,
-    "elbow": 0.06, "knee": 0.055, "wrist": 0.09, "ankle": 0.085,
+    "nose": 0.015, "eye": 0.015, "ear": 0.015, "head": 0.022, "neck": 0.022, "shoulder": 0.026, "hip": 0.026,
+    "elbow": 0.045, "knee": 0.04, "wrist": 0.065, "ankle": 0.065,
 }  # fmt: skip
 """Typical error of an offset, in diagonals of the pose's box."""
 

@@ -59,7 +59,7 @@ def test_joints_come_nearer_to_heat_that_an_offset_can_have_missed(seed, directi
     hot = pose + missed_px * torch.tensor([direction, direction + 1.5708]).cos()
     before, after = (hot - pose).norm(dim=1), (hot - drawn(heatmaps(hot), pose)).norm(dim=1)
     assert (after < before).all()
-    assert after.mean() < 0.6 * before.mean()
+    assert after.mean() < 0.7 * before.mean()
 
 
 def test_heat_of_somebody_else_farther_away_moves_nothing():
