@@ -25,8 +25,8 @@ from machine import machine
 # This folder, which Python searches first, has a pipeline.py of its own.
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from pipeline.training_run import FIRST_TRAINING_SEED, FIRST_VALIDATION_SEED, TRAINING_SCENES
-from pipeline.training_settings import TrainSettings, load_train_settings
+from pipeline.training_run import TRAINING_SCENES
+from pipeline.training_settings import FIRST_VALIDATION_SEED, TrainSettings, load_train_settings
 from posrefine.build import VARIANTS, build_model
 from posrefine.modeling.complexity import measure_complexity
 from posrefine.modeling.refine import RefineSpec
@@ -85,8 +85,8 @@ def _stored(path: Path, alike: Mapping[str, int]) -> dict[str, Any]:
 def trained(name: str, seed: int, alike: Mapping[str, int], scene_cache: Path | None) -> dict[str, Any]:
     """Trains one network; its figures on the held-out scenes, size and cost."""
     torch.set_num_threads(1)
-    source = SyntheticSource(COCO, TRAINING_SCENES, alike["scenes"], FIRST_TRAINING_SEED, scene_cache)
     settings: TrainSettings = load_train_settings({"config": RECIPE, "output": "unused"})
+    source = SyntheticSource(COCO, TRAINING_SCENES, alike["scenes"], settings.synthetic_seed, scene_cache)
     recipe = replace(
         settings.recipe(len(source)),
         total_steps=alike["steps"],

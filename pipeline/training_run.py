@@ -26,7 +26,7 @@ from pipeline.model_card import PublishedModel, publish_model
 from pipeline.session import ray_session
 from pipeline.storage import Storage
 from pipeline.training_data import PREPARE_CPUS
-from pipeline.training_settings import TrainSettings
+from pipeline.training_settings import FIRST_VALIDATION_SEED, TrainSettings
 from pipeline.training_worker import CHECKPOINT_NAME, TrainingJob, train_worker
 from pipeline.uris import is_s3, normalise_uri
 from posrefine.build import build_model
@@ -42,8 +42,6 @@ from posrefine.weights import load_weights, load_weights_bytes
 __all__ = ["train"]
 
 TRAINING_SCENES = (TRAIN, EASY, MEDIUM, HARD)
-FIRST_TRAINING_SEED, FIRST_VALIDATION_SEED = 10_000_000, 9_000_000
-"""Far from each other and from the low seeds that evaluations are made with."""
 
 RAY_TRAIN_FOLDER = "ray_train"
 CHECKPOINTS_KEPT = 2
@@ -83,8 +81,8 @@ def _prepare(settings: TrainSettings, storage: Storage) -> TrainingJob:
 def _source(settings: TrainSettings, storage: Storage) -> Source:
     skeleton = SKELETONS[settings.skeleton]
     if settings.images is None or settings.annotations is None:
-        count = settings.synthetic or 0
-        return SyntheticSource(skeleton, TRAINING_SCENES, count, FIRST_TRAINING_SEED, settings.scene_cache)
+        count, first_seed = settings.synthetic or 0, settings.synthetic_seed
+        return SyntheticSource(skeleton, TRAINING_SCENES, count, first_seed, settings.scene_cache)
     return LabelledImages.open(settings.images, settings.annotations, skeleton, storage, exif=settings.exif)
 
 

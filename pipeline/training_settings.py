@@ -17,7 +17,14 @@ from posrefine.training.augmentation import Augmentation
 from posrefine.training.recipe import TrainRecipe
 from posrefine.training.targets import TargetSpec
 
-__all__ = ["TRAINING_GROUPS", "TrainSettings", "load_train_settings", "training_command"]
+__all__ = [
+    *("FIRST_VALIDATION_SEED", "TRAINING_GROUPS"),
+    *("TrainSettings", "load_train_settings", "training_command"),
+]
+
+FIRST_VALIDATION_SEED = 9_000_000
+"""Of the rendered scenes that are validated on: far from those of training and from the low seeds that
+evaluations are made with."""
 
 
 def _split_sizes(value: object) -> object:
@@ -46,6 +53,9 @@ class _Data(BaseModel):
     images: str | None = Field(None, description="folder of images or of tar shards to learn from")
     annotations: str | None = Field(None, description="COCO or CrowdPose annotation file of the images")
     synthetic: int | None = Field(None, ge=1, description="learn from this many rendered scenes instead")
+    synthetic_seed: int = Field(
+        10_000_000, ge=0, description="of the first scene; other seeds are other scenes"
+    )
     scene_cache: Path | None = Field(
         None, description="folder on every machine where scenes are kept once rendered"
     )
@@ -153,6 +163,11 @@ class TrainSettings(_Cluster, _Views, _Recipe, _Start, _Data):
     def _has_one_source(self) -> Self:
         if (self.images is None) == (self.synthetic is None):
             raise ValueError("give either --images with --annotations, or --synthetic")
+        if self._meets_validation():
+            raise ValueError(
+                f"--synthetic-seed {self.synthetic_seed}: scenes {FIRST_VALIDATION_SEED} to "
+                f"{FIRST_VALIDATION_SEED + self.val_count - 1} are for validation; start outside of them"
+            )
         if (self.images is None) != (self.annotations is None):
             raise ValueError("--images and --annotations belong together")
         if (self.val_images is None) != (self.val_annotations is None):
@@ -160,6 +175,12 @@ class TrainSettings(_Cluster, _Views, _Recipe, _Start, _Data):
         if self.model not in VARIANTS:
             raise ValueError(f"no network is called {self.model!r}; choose one of {', '.join(VARIANTS)}")
         return self
+
+    def _meets_validation(self) -> bool:
+        if self.synthetic is None or self.val_images is not None:
+            return False
+        end, validation_end = self.synthetic_seed + self.synthetic, FIRST_VALIDATION_SEED + self.val_count
+        return self.synthetic_seed < validation_end and end > FIRST_VALIDATION_SEED
 
     @property
     def input_size(self) -> int:

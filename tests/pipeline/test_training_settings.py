@@ -16,6 +16,7 @@ from pipeline.training_settings import (
     load_train_settings,
     training_command,
 )
+from posrefine.errors import ConfigurationError
 
 BUNDLED = Path(__file__).parents[2] / "posrefine" / "weights" / "bundled" / "posrefine_tiny.yaml"
 
@@ -55,3 +56,15 @@ def test_the_command_of_a_card_has_all_that_the_weights_depend_on(given: dict[st
     elsewhere = {"config": None, "output": "OUTPUT", "scene_cache": None}
     unwatched = {name: getattr(again, name) for name in ("checkpoint_steps", "log_steps", "max_failures")}
     assert again == before.model_copy(update=elsewhere | unwatched)
+
+
+@pytest.mark.parametrize("first_seed", [8_999_991, 9_000_000, 9_000_499])
+def test_scenes_that_are_validated_on_are_not_learnt_from(first_seed: int):
+    with pytest.raises(ConfigurationError, match=f"--synthetic-seed {first_seed}: scenes 9000000 to 9000499"):
+        load_train_settings({"output": "/out", "synthetic": 10, "synthetic_seed": first_seed})
+
+
+@pytest.mark.parametrize("first_seed", [8_999_990, 9_000_500])
+def test_scenes_beside_those_for_validation_may_be_learnt_from(first_seed: int):
+    given = {"output": "/out", "synthetic": 10, "synthetic_seed": first_seed}
+    assert load_train_settings(given).synthetic_seed == first_seed
