@@ -22,16 +22,17 @@ _KEPT = ("pixels", "keypoints", "areas_px2", "diagonals_px")
 
 @dataclass(frozen=True)
 class SyntheticSource:
-    """`count` scenes of consecutive seeds, the specs taking turns.
+    """`count` scenes of consecutive seeds; the specs take turns, and a scene's seed alone says whose it is.
 
     Attributes:
         skeleton: whose joints the labels are.
         specs: what the scenes contain.
         count: number of scenes.
         first_seed: of scene 0; keep it away from the seeds of scenes that are evaluated on.
-        cache: a folder of this source alone, where scenes are kept: rendering one takes longer than learning
-            from it. Their pixels are kept plain (0.5 MB a scene): grain compresses by a third at most, and
-            decoding would cost a quarter of what the views' learning costs. None renders every time.
+        cache: a folder where scenes are kept, which sources of one skeleton and the same specs may share:
+            rendering one takes longer than learning from it. Pixels are kept plain (0.5 MB a scene): grain
+            compresses by a third at most, and decoding would cost a quarter of what learning costs. None
+            renders every time.
     """
 
     skeleton: Skeleton
@@ -52,8 +53,9 @@ class SyntheticSource:
         return _recall(path)
 
     def _render(self, position: int) -> LabelledImage:
-        scene = render_scene(self.first_seed + position, self.specs[position % len(self.specs)])
-        return label_scene(scene, self.skeleton)
+        seed = self.first_seed + position
+        # By the seed, not the position: sources that overlap then agree on what a kept scene is.
+        return label_scene(render_scene(seed, self.specs[seed % len(self.specs)]), self.skeleton)
 
 
 def label_scene(scene: Scene, skeleton: Skeleton) -> LabelledImage:

@@ -14,8 +14,15 @@ SPECS = (SceneSpec(64, 64, people=(1, 1)), SceneSpec(96, 64, people=(2, 2)))
 def test_specs_take_turns_and_seeds_count_up():
     source = SyntheticSource(COCO, SPECS, count=4, first_seed=5, cache=None)
     assert len(source) == 4
-    assert [source[position].pixels.shape[1] for position in range(3)] == [64, 96, 64]
-    np.testing.assert_array_equal(source[1].pixels, render_scene(6, SPECS[1]).image)
+    assert [source[position].pixels.shape[1] for position in range(3)] == [96, 64, 96]
+    np.testing.assert_array_equal(source[1].pixels, render_scene(6, SPECS[0]).image)
+
+
+def test_sources_that_share_a_seed_share_its_scene():
+    """A cache names scenes by their seeds, so nothing but the seed may decide what a scene is."""
+    early = SyntheticSource(COCO, SPECS, count=2, first_seed=6, cache=None)
+    late = SyntheticSource(COCO, SPECS, count=1, first_seed=7, cache=None)
+    np.testing.assert_array_equal(early[1].pixels, late[0].pixels)
 
 
 def test_a_kept_scene_is_the_rendered_one(tmp_path: Path):
