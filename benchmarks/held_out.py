@@ -25,11 +25,11 @@ TESTS = (
     ("flip test", (1.0,), True, False, None),
     ("flip test, official protocol", (1.0,), True, False, OFFICIAL),
     ("flip test, rescored", (1.0,), True, True, None),
-    ("flip and multi-scale test", (1.0, 1.5, 2.0), True, False, None),
-    ("flip and multi-scale test, rescored", (1.0, 1.5, 2.0), True, True, None),
+    ("flip and multi-scale test", (1.0, 1.5, 2.0, 2.5), True, False, None),
+    ("flip and multi-scale test, rescored", (1.0, 1.5, 2.0, 2.5), True, True, None),
 )
 """Name, scales, mirrored views, whether the rescoring network is asked, and the test-time protocol where it is not
-the weights' own."""
+the weights' own. The scales were chosen on 60 scenes of yet other seeds."""
 
 
 def main() -> None:
