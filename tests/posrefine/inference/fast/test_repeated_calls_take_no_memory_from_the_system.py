@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import platform
-import statistics
 import subprocess
 import sys
 
@@ -48,8 +47,7 @@ def test_on_a_cpu_repeated_calls_touch_no_fresh_page(precision: str):
     )
     faults = json.loads(finished.stdout)
     assert faults[0] > 100 * PAGES_OF_A_SINGLE_MAP
-    # Of most calls: a busy kernel that moves pages or takes them back makes single calls fault.
-    assert statistics.median(faults[WARM_CALLS:]) < PAGES_OF_A_SINGLE_MAP
+    assert max(faults[WARM_CALLS:]) < PAGES_OF_A_SINGLE_MAP
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
