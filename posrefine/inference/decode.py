@@ -18,6 +18,7 @@ from posrefine.inference.nms import close_poses, keep_one_per_group
 from posrefine.inference.proposals import Proposals, centre_proposals
 from posrefine.inference.protocol import STRIDE, NmsOrder, Protocol, RescoreInputs
 from posrefine.inference.refinement import drawn_to_heat
+from posrefine.inference.trust import size_trust
 from posrefine.inference.views import ScaleMaps, joint_positions
 from posrefine.modeling.score_net import ScoreNet, score_features
 from posrefine.skeletons import Skeleton
@@ -73,12 +74,12 @@ class Decoder:
             input_hw: height and width of the scale-1 input.
             to_image: [B, 4] float32: scale and shift of x, then of y, from scale-1 input px to image px.
         """
-        centres, poses, spread = self._propose(maps)
+        centres, poses, spread, proposed = self._propose(maps)
+        weights, own_trust = self._trust(maps, poses, proposed)
         sampling = self.protocol.heat_sampling
         if self.protocol.draw_to_heat:
-            poses = drawn_to_heat(maps, poses, input_hw, sampling, self.skeleton)
-        heat = joint_heat(maps, poses, input_hw, sampling)
-        mean_heat = heat.mean(-1)
+            poses = drawn_to_heat(maps, poses, input_hw, sampling, self.skeleton, weights)
+        heat = joint_heat(maps, poses, input_hw, sampling, weights)
         in_image = _to_image(poses, to_image)
         # The scale-1 input's short side is the image's.
         short_sides_px = torch.full_like(to_image[:, 0], min(input_hw))
@@ -87,26 +88,37 @@ class Decoder:
         else:
             shown = poses, short_sides_px
         joint_scores, scores = self._score(centres.scores, heat, *shown)
-        kept = self._suppress(poses, mean_heat, centres.found)
+        merit = scores * own_trust if self.protocol.nms_order is NmsOrder.SCORE else heat.mean(-1)
+        kept = self._suppress(poses, merit, centres.found)
         spread = spread * to_image[:, 0, None, None]
         persons = Persons(in_image, joint_scores, scores, spread, kept)
-        return _best_first(persons, mean_heat, self.protocol.max_persons)
+        return _best_first(persons, merit, self.protocol.max_persons)
 
-    def _propose(self, maps: Sequence[ScaleMaps]) -> tuple[Proposals, Tensor, Tensor]:
-        """Proposals of all scales, their poses [B, P, K, 2] and spreads [B, P, K], scale-1 input px."""
+    def _propose(self, maps: Sequence[ScaleMaps]) -> tuple[Proposals, Tensor, Tensor, list[int]]:
+        """Proposals of all scales, their poses [B, P, K, 2] and spreads [B, P, K], scale-1 input px.
+
+        The last says how many of the P are each scale's.
+        """
         own = [centre_proposals(m.heatmap[:, -1], self.protocol) for m in maps]
         anchors = torch.cat([p.cells * (STRIDE / m.scale) for p, m in zip(own, maps, strict=True)], dim=1)
         views = [self._views_at(m, anchors) for m in maps]
         # A pose is what its own scale says; the other scales only tell how sure that is.
-        ends = accumulate(p.cells.shape[1] for p in own)
-        poses = [
-            view[:, :, end - p.cells.shape[1] : end].mean(1)
-            for view, p, end in zip(views, own, ends, strict=True)
-        ]
+        counts = [p.cells.shape[1] for p in own]
+        poses = [view[:, :, part].mean(1) for view, part in zip(views, _consecutive(counts), strict=True)]
         scores = _comparable_scores(own, maps, self.skeleton.other_scale_weight)
         found = torch.cat([p.found for p in own], dim=1)
         proposals = Proposals(torch.cat([p.cells for p in own], dim=1), scores, found)
-        return proposals, torch.cat(poses, dim=1), _spread(torch.cat(views, dim=1))
+        return proposals, torch.cat(poses, dim=1), _spread(torch.cat(views, dim=1)), counts
+
+    def _trust(
+        self, maps: Sequence[ScaleMaps], poses: Tensor, proposed: list[int]
+    ) -> tuple[Tensor | None, Tensor | float]:
+        """What each scale's heat weighs for a pose, [B, P, scales] or None; the trust in its own scale."""
+        if self.protocol.known_size_px is None:
+            return None, 1.0
+        trust = size_trust(poses, tuple(m.scale for m in maps), self.protocol.known_size_px)
+        own = [trust[:, part, index] for index, part in enumerate(_consecutive(proposed))]
+        return trust / trust.sum(-1, keepdim=True), torch.cat(own, dim=1)
 
     def _views_at(self, maps: ScaleMaps, anchors: Tensor) -> Tensor:
         """[B, V, P, K, 2] scale-1 input px: joints by each view of a scale, at the cells next to anchors."""
@@ -115,15 +127,15 @@ class Decoder:
         cells = torch.stack([x.clamp(0, width - 1), y.clamp(0, height - 1)], dim=-1)
         return joint_positions(maps, cells, self.skeleton, self.protocol) * (STRIDE / maps.scale)
 
-    def _suppress(self, poses: Tensor, mean_heat: Tensor, found: Tensor) -> Tensor:
+    def _suppress(self, poses: Tensor, merit: Tensor, found: Tensor) -> Tensor:
         """[B, P] bool: the poses that pose NMS keeps."""
         groups = close_poses(poses, self.nms_threshold, self.skeleton.nms_close_joints)
         if self.protocol.nms_order is NmsOrder.PROPOSALS:
-            return keep_one_per_group(groups, mean_heat, found)
-        order = mean_heat.argsort(dim=1, descending=True, stable=True)
+            return keep_one_per_group(groups, merit, found)
+        order = merit.argsort(dim=1, descending=True, stable=True)
         rows = torch.arange(len(order), device=order.device)[:, None]
         groups = groups[rows[:, :, None], order[:, :, None], order[:, None, :]]
-        kept = keep_one_per_group(groups, mean_heat.gather(1, order), found.gather(1, order))
+        kept = keep_one_per_group(groups, merit.gather(1, order), found.gather(1, order))
         return torch.zeros_like(found).scatter(1, order, kept)
 
     def _score(
@@ -152,6 +164,11 @@ class Decoder:
         )
         oks: Tensor = self.score_net(features)
         return oks.nan_to_num(nan=0.0).view(keypoints.shape[:2])
+
+
+def _consecutive(counts: Sequence[int]) -> list[slice]:
+    """Slices of these lengths, one after the other."""
+    return [slice(end - count, end) for count, end in zip(counts, accumulate(counts), strict=True)]
 
 
 def _comparable_scores(own: Sequence[Proposals], maps: Sequence[ScaleMaps], weight: float) -> Tensor:
@@ -183,9 +200,10 @@ def _to_image(points: Tensor, to_image: Tensor) -> Tensor:
     return points * scale + shift
 
 
-def _best_first(persons: Persons, mean_heat: Tensor, limit: int) -> Persons:
-    """At most `limit` persons, the hottest, in the order of their scores."""
-    heat = torch.where(persons.found, mean_heat, -torch.inf)
-    hottest = persons.take(heat.topk(min(limit, heat.shape[1]), dim=1).indices)
-    scores = torch.where(hottest.found, hottest.scores, -torch.inf)
-    return hottest.take(scores.argsort(dim=1, descending=True, stable=True))
+def _best_first(persons: Persons, merit: Tensor, limit: int) -> Persons:
+    """At most `limit` persons, those of the highest merit, in the order of their scores."""
+    merit = torch.where(persons.found, merit, -torch.inf)
+    # Sorted, since several predicted OKS of 0 are usual, and the highest k of equals would be any.
+    best = persons.take(merit.argsort(dim=1, descending=True, stable=True)[:, :limit])
+    scores = torch.where(best.found, best.scores, -torch.inf)
+    return best.take(scores.argsort(dim=1, descending=True, stable=True))

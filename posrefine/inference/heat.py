@@ -19,7 +19,11 @@ __all__ = ["joint_heat"]
 
 
 def joint_heat(
-    maps: Sequence[ScaleMaps], points: Tensor, input_hw: tuple[int, int], sampling: HeatSampling
+    maps: Sequence[ScaleMaps],
+    points: Tensor,
+    input_hw: tuple[int, int],
+    sampling: HeatSampling,
+    weights: Tensor | None = None,
 ) -> Tensor:
     """The mean heat over the scales at every joint.
 
@@ -28,14 +32,19 @@ def joint_heat(
         points: [B, P, K, 2] float32, scale-1 input px.
         input_hw: height and width of the scale-1 input.
         sampling: where to read.
+        weights: [B, P, scales] float32 of the scales for each person, summing up to 1; None weighs all alike.
 
     Returns:
         [B, P, K] float32.
     """
     if sampling is HeatSampling.QUARTER:
-        return torch.stack([_at_cells(m.heatmap, points * (m.scale / STRIDE)) for m in maps]).mean(0)
-    pixels = points.floor()
-    return torch.stack([_at_pixels(m.heatmap, pixels, input_hw) for m in maps]).sum(0) / len(maps)
+        heat = torch.stack([_at_cells(m.heatmap, points * (m.scale / STRIDE)) for m in maps])
+    else:
+        pixels = points.floor()
+        heat = torch.stack([_at_pixels(m.heatmap, pixels, input_hw) for m in maps])
+    if weights is None:
+        return heat.sum(0) / len(maps)
+    return (heat * weights.movedim(-1, 0).unsqueeze(-1)).sum(0)
 
 
 def _at_pixels(heatmap: Tensor, pixels: Tensor, input_hw: tuple[int, int]) -> Tensor:

@@ -1,6 +1,6 @@
-"""Pose NMS: proposals that share most of their joints are one person, and the hottest of them stands for it.
+"""Pose NMS: proposals that share most of their joints are one person, and the best of them stands for it.
 
-Follows HRNet/DEKR's `nms_core`, for a whole batch at once.
+Follows HRNet/DEKR's `nms_core`, for a whole batch at once; there the best is the hottest.
 """
 
 from __future__ import annotations
@@ -31,26 +31,26 @@ def close_poses(poses: Tensor, threshold: float, min_close_joints: int) -> Tenso
     return (near.sum(-1) > min_close_joints) | itself
 
 
-def keep_one_per_group(groups: Tensor, heat: Tensor, found: Tensor) -> Tensor:
-    """Goes through the proposals in order and keeps the hottest of every group that is not dealt with yet.
+def keep_one_per_group(groups: Tensor, merit: Tensor, found: Tensor) -> Tensor:
+    """Goes through the proposals in order and keeps the best of every group that is not dealt with yet.
 
     Args:
         groups: [B, P, P] bool, row i is pose i's group, itself included.
-        heat: [B, P] mean heat over the joints.
+        merit: [B, P], how good a proposal is: its mean heat over the joints, for instance.
         found: [B, P] bool, False for padding.
 
     Returns:
         [B, P] bool, the kept poses.
     """
     groups = groups & found.unsqueeze(1)
-    hottest = torch.where(groups, heat.unsqueeze(1), -torch.inf).argmax(-1)
+    best_of_group = torch.where(groups, merit.unsqueeze(1), -torch.inf).argmax(-1)
     dealt_with = ~found
     opened = []
     # Each step depends on the one before; the images of the batch go through it together.
-    for i in range(heat.shape[1]):
-        best = hottest[:, i : i + 1]
+    for i in range(merit.shape[1]):
+        best = best_of_group[:, i : i + 1]
         opens = ~(dealt_with[:, i : i + 1] | dealt_with.gather(1, best))
         dealt_with = dealt_with | (groups[:, i] & opens)
         opened.append(opens)
     kept = torch.zeros_like(found, dtype=torch.uint8)
-    return kept.scatter_add_(1, hottest, torch.cat(opened, 1).to(torch.uint8)) > 0
+    return kept.scatter_add_(1, best_of_group, torch.cat(opened, 1).to(torch.uint8)) > 0

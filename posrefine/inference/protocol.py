@@ -53,6 +53,8 @@ class NmsOrder(StrEnum):
     """Scale by scale, the largest first, by centre score."""
     HEAT = "heat"
     """By mean heat over the joints."""
+    SCORE = "score"
+    """By score, times the trust in the size that the person has in the proposal's own view."""
 
 
 class RescoreInputs(StrEnum):
@@ -82,6 +84,8 @@ class Protocol:
         draw_to_heat: whether joints are drawn to the heat around them (`refinement`).
         oks_is_score: whether the OKS that a score network predicts is the person's score, rather than a
             factor of it.
+        known_size_px: diagonal of a person's box, input px of a view, at which the view is trusted most
+            (`size_trust`); None trusts all views alike.
         centre_threshold: centres need more than this.
         max_persons: proposals of a scale, and persons of an image, at most.
         nms_threshold_single: for one test scale, pose NMS's distance in units of the box diagonal.
@@ -100,6 +104,7 @@ class Protocol:
     multi_scale: bool
     draw_to_heat: bool = False
     oks_is_score: bool = False
+    known_size_px: float | None = None
     centre_threshold: float = 0.01
     max_persons: int = 30
     nms_threshold_single: float = 0.05
@@ -151,11 +156,21 @@ MMPOSE = Protocol(
     multi_scale=False,
 )
 
-POSREFINE = replace(OFFICIAL, name="posrefine", draw_to_heat=True, oks_is_score=True)
+POSREFINE = replace(
+    OFFICIAL,
+    name="posrefine",
+    nms_order=NmsOrder.SCORE,
+    draw_to_heat=True,
+    oks_is_score=True,
+    known_size_px=150.0,
+    nms_threshold_multi=0.08,
+)
 """DEKR's, for networks that are far from trained to the end.
 
 Joints are drawn to the heat around them. A predicted OKS stands alone: the score network has seen the joints'
-heat, and multiplying by it once more made the order of persons worse.
+heat, and multiplying by it once more made the order of persons worse. A network knows persons best in some
+size: the test scales that show a person near it say the more of its heat, and of the proposals of one person
+the one stands that has the best score in a view of that size. Then pose NMS need not reach as far.
 """
 
 PROTOCOLS: dict[str, Protocol] = {protocol.name: protocol for protocol in (OFFICIAL, MMPOSE, POSREFINE)}

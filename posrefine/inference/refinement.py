@@ -44,6 +44,7 @@ def drawn_to_heat(
     input_hw: tuple[int, int],
     sampling: HeatSampling,
     skeleton: Skeleton,
+    weights: Tensor | None = None,
 ) -> Tensor:
     """The likeliest place of every joint, given where its offset points and what its heatmap shows.
 
@@ -56,6 +57,7 @@ def drawn_to_heat(
         input_hw: height and width of the scale-1 input.
         sampling: where heat is read.
         skeleton: which joints the K are.
+        weights: of the scales, as in `joint_heat`.
 
     Returns:
         [B, P, K, 2] float32, scale-1 input px.
@@ -66,7 +68,9 @@ def drawn_to_heat(
     errors_px = errors_px.clamp(_SMALLEST_PX, _LARGEST_PX)[:, :, None, :, None]
     steps = _steps(poses)
     places = poses.unsqueeze(2) + steps[:, None] * errors_px
-    heat = joint_heat(maps, places.reshape(batch, -1, joints, 2), input_hw, sampling)
+    if weights is not None:
+        weights = weights.repeat_interleave(len(steps), dim=1)
+    heat = joint_heat(maps, places.reshape(batch, -1, joints, 2), input_hw, sampling, weights)
     heat = heat.view(batch, persons, len(steps), joints)
     likelihood = _SHARPNESS * (heat.clamp(min=0) + _FAINT).log() - steps.square().sum(-1)[:, None] / 2
     best = likelihood.argmax(2, keepdim=True)

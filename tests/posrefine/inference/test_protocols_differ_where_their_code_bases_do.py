@@ -22,7 +22,16 @@ HEIGHT, WIDTH = 8, 12
 
 def test_each_is_found_by_the_name_that_checkpoints_carry():
     assert PROTOCOLS == {"official": OFFICIAL, "mmpose": MMPOSE, "posrefine": POSREFINE}
-    assert replace(OFFICIAL, name="posrefine", draw_to_heat=True, oks_is_score=True) == POSREFINE
+    ours = replace(
+        OFFICIAL,
+        name="posrefine",
+        nms_order=NmsOrder.SCORE,
+        draw_to_heat=True,
+        oks_is_score=True,
+        known_size_px=150.0,
+        nms_threshold_multi=0.08,
+    )
+    assert ours == POSREFINE
 
 
 def test_the_centre_window_grows_with_the_map_or_stays():
