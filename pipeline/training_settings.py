@@ -76,8 +76,8 @@ class _Start(BaseModel):
     licence: str = Field("unstated", description="of the trained weights, for the model card")
     protocol: Literal["official", "posrefine"] = Field(
         "official",
-        description="how the weights are to be tested; posrefine draws joints to the heat around them and trusts "
-        "test scales by a person's size",
+        description="how the weights are to be tested; posrefine draws joints to the heat around them and "
+        "trusts test scales by a person's size",
     )
 
 
