@@ -45,8 +45,8 @@ print(json.dumps([faults() for _ in range({WARM_CALLS + CALLS})]))
         "float32",
         pytest.param(
             "bfloat16",
-            # Else torch's own convolution copies what every output cell of the batch sees into one block, 54 MiB
-            # here, and glibc can be told to keep blocks of 32 MiB at most. `auto` is float32 there.
+            # Else torch's own convolution copies what every output cell of the batch sees into one block,
+            # 54 MiB here, and glibc can be told to keep blocks of 32 MiB at most. `auto` is float32 there.
             marks=pytest.mark.skipif(
                 not torch.ops.mkldnn._is_mkldnn_bf16_supported(),
                 reason="oneDNN does not convolve in bfloat16 on this CPU",
