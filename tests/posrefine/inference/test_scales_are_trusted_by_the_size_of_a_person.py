@@ -24,6 +24,7 @@ INPUT_HW = (SIDE_PX, SIDE_PX)
 IDENTITY = torch.tensor([[1.0, 0.0, 1.0, 0.0]])
 CENTRE_PX = 128.0
 KNOWN_PX = 150.0
+BY_SCORE = replace(OFFICIAL, nms_order=NmsOrder.SCORE, oks_is_score=True)
 BOTH_SAMPLINGS = pytest.mark.parametrize("sampling", list(HeatSampling))
 
 
@@ -166,9 +167,6 @@ def test_proposals_of_equal_score_stand_in_the_order_of_their_centres():
     expected = 4 * (peaks[:, None] - maps[0].offsets.at(peaks[None])[0])
     torch.testing.assert_close(persons.keypoints[0], expected)
     assert not torch.equal(persons.keypoints, plain.keypoints)
-
-
-BY_SCORE = replace(OFFICIAL, nms_order=NmsOrder.SCORE, oks_is_score=True)
 
 
 def a_score_net(seed):
