@@ -1,4 +1,4 @@
-"""Conversion is right if the converted network computes what mmpose's head computes on the same features."""
+"""Conversion is right if the converted network computes what mmpose's computes on the same images."""
 
 from __future__ import annotations
 
@@ -7,31 +7,25 @@ import io
 import numpy as np
 import pytest
 import torch
-import torch.nn.functional as F
+from support import hrnet_reference as hrnet
 from support import mmpose_reference as mmpose
+from support.plain_layers import random_tensors
 
 from posrefine.build import build_model
 from posrefine.errors import WeightsError
 from posrefine.skeletons import COCO, CROWDPOSE
 from posrefine.weights import load_weights_bytes
 
-HEADS = ("head_", "offset_", "transition_heatmap", "transition_offset", "refine.")
-
 
 def mmpose_tensors(model, seed=0):
     """A whole mmpose state dict of random tensors for a network of the model's size."""
-    backbone = {
-        f"backbone.{name}": tuple(value.shape)
-        for name, value in model.state_dict().items()
-        if not name.startswith(HEADS)
-    }
     spec = model.variant.network
-    head = mmpose.head_shapes(
-        sum(spec.backbone.branch_channels), spec.heatmap_channels, model.skeleton.num_joints
-    )
+    widths = spec.backbone.branch_channels
+    backbone = {f"backbone.{name}": shape for name, shape in hrnet.trunk_shapes(widths[0]).items()}
+    head = mmpose.head_shapes(sum(widths), spec.heatmap_channels, model.skeleton.num_joints)
     features = 3 * len(model.skeleton.score_limbs) + model.skeleton.num_joints
     rescore = {f"head.rescore_net.{name}": shape for name, shape in mmpose.rescore_shapes(features).items()}
-    return mmpose.random_tensors(backbone | head | rescore, seed)
+    return random_tensors(backbone | head | rescore, seed)
 
 
 def as_published(tensors):
@@ -42,19 +36,16 @@ def as_published(tensors):
     return stream.getvalue()
 
 
-def both_heads(model, tensors):
+def both_networks(model, tensors):
     """Our heatmaps and offsets, and mmpose's heatmaps and negated displacements, on the same random images.
 
     In double precision, so that what differs is a convention and never rounding.
     """
     model = model.double().eval()
     images = torch.randn(1, 3, 64, 96, generator=torch.Generator().manual_seed(1)).double()
+    weights = {name.removeprefix("backbone."): value.double() for name, value in tensors.items()}
     with torch.no_grad():
-        branches = model.branches(images)
-        features = torch.cat([F.interpolate(b, branches[0].shape[-2:], mode="bilinear") for b in branches], 1)
-        heatmap, displacement = mmpose.heatmaps_and_displacements(
-            {name: value.double() for name, value in tensors.items()}, features
-        )
+        heatmap, displacement = mmpose.heatmaps_and_displacements(weights, hrnet.features(weights, images))
         return model(images), (heatmap, -displacement)
 
 
@@ -63,11 +54,11 @@ def both_heads(model, tensors):
     [("dekr_w32", COCO), ("dekr_w32", CROWDPOSE), ("dekr_w48", COCO)],
     ids=["w32-coco", "w32-crowdpose", "w48-coco"],
 )
-def test_the_network_computes_what_mmposes_head_computes(variant, skeleton):
+def test_the_network_computes_what_mmposes_computes(variant, skeleton):
     model = build_model(variant, skeleton=skeleton)
     tensors = mmpose_tensors(model)
     info = load_weights_bytes(model, as_published(tensors), "mmpose.pth")
-    ours, theirs = both_heads(model, tensors)
+    ours, theirs = both_networks(model, tensors)
     for mine, yours in zip(ours, theirs, strict=True):
         assert yours.abs().mean() > 0.1
         assert (mine - yours).abs().max() < 1e-6 * yours.abs().max()
@@ -89,7 +80,7 @@ def test_the_comparison_above_notices_each_convention_got_wrong():
         8: (f"{layers}.8.1.translation_conv.weight", lambda rows: rows.flip(0)),
     }
     model.load_state_dict(state | {name: spoil(state[name]) for name, spoil in spoiled.values()})
-    ours, (_, offset) = both_heads(model, tensors)
+    ours, (_, offset) = both_networks(model, tensors)
     difference = (ours.offset - offset).abs().amax(dim=(0, 2, 3)).view(-1, 2).amax(dim=1)
     relative = difference / offset.abs().max()
     assert [joint for joint in range(17) if relative[joint] > 1e-3] == list(spoiled)

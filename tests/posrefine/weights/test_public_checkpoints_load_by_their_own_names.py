@@ -8,12 +8,15 @@ import io
 import numpy as np
 import pytest
 import torch
+from support import dekr_reference as dekr
+from support import hrnet_reference as hrnet
 from support import mmpose_reference as mmpose
+from support.plain_layers import random_tensors
 
 from posrefine.build import build_model
 from posrefine.errors import WeightsError
 from posrefine.modeling.score_net import ScoreNet, score_features
-from posrefine.skeletons import COCO, CROWDPOSE
+from posrefine.skeletons import COCO, CROWDPOSE, Skeleton
 from posrefine.weights import ZooEntry, load_weights, load_weights_bytes, zoo
 
 HEADS = ("head_", "offset_", "transition_heatmap", "transition_offset")
@@ -26,28 +29,49 @@ def pickled(content, **options) -> bytes:
     return stream.getvalue()
 
 
+def dekr_tensors(width: int, skeleton: Skeleton) -> dict[str, torch.Tensor]:
+    """A whole official state dict of random tensors."""
+    head = dekr.head_shapes(15 * width, heatmap_channels=width, joints=skeleton.num_joints)
+    return random_tensors(hrnet.trunk_shapes(width) | head, seed=5)
+
+
+def in_double(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """In double precision what differs is a convention and never rounding."""
+    return {name: value.double() for name, value in tensors.items()}
+
+
 @pytest.fixture(scope="module")
 def trained():
     """A DEKR network whose every tensor differs from a fresh one's."""
     model = build_model("dekr_w32").eval()
-    shapes = {name: tuple(value.shape) for name, value in model.state_dict().items()}
-    tensors = mmpose.random_tensors(shapes, seed=5)
-    kept = {name: value for name, value in model.state_dict().items() if name.endswith("regular_matrix")}
-    model.load_state_dict(tensors | kept)
+    model.load_state_dict(dekr_tensors(32, COCO))
     return model
 
 
-def test_a_dekr_checkpoint_in_the_old_pickle_container_loads_from_disk(trained, tmp_path):
-    path = tmp_path / "pose_dekr_hrnetw32_coco.pth"
-    path.write_bytes(pickled(trained.state_dict(), _use_new_zipfile_serialization=False))
-    model = build_model("dekr_w32").eval()
+@pytest.mark.parametrize(
+    ("width", "skeleton"),
+    [(32, COCO), (32, CROWDPOSE), (48, COCO)],
+    ids=["w32-coco", "w32-crowdpose", "w48-coco"],
+)
+def test_an_official_dekr_file_computes_what_dekrs_code_computes(width, skeleton, tmp_path):
+    """In PyTorch's old container, which the official files are in."""
+    tensors = dekr_tensors(width, skeleton)
+    path = tmp_path / f"pose_dekr_hrnetw{width}_{skeleton.name}.pth"
+    path.write_bytes(pickled(tensors, _use_new_zipfile_serialization=False))
+    model = build_model(f"dekr_w{width}", skeleton=skeleton).eval()
     info = load_weights(model, path)
-    assert (info.format, info.protocol, info.skeleton, info.licence) == ("dekr", "official", "coco", None)
+    assert (info.format, info.protocol) == ("dekr", "official")
+    assert (info.skeleton, info.licence) == (skeleton.name, None)
     assert info.sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
     assert info.origin == str(path)
     assert (info.not_in_file, info.not_used) == ((), ())
+    weights, images = in_double(tensors), IMAGES.double()
     with torch.no_grad():
-        assert torch.equal(model(IMAGES).offset, trained(IMAGES).offset)
+        ours = model.double()(images)
+        theirs = dekr.heatmaps_and_offsets(weights, hrnet.features(weights, images))
+    for mine, yours in zip(ours, theirs, strict=True):
+        assert yours.abs().mean() > 0.1
+        assert (mine - yours).abs().max() < 1e-6 * yours.abs().max()
 
 
 @pytest.mark.parametrize("prefix", ["", "module.", "1.", "module.1."])
@@ -96,27 +120,28 @@ def test_a_file_with_part_of_the_refinement_is_refused():
     ],
     ids=["authors", "mmpose"],
 )
-def test_an_imagenet_checkpoint_fills_the_trunk_and_names_what_it_left_out(trained, classifier):
-    trunk = {
-        name: value
-        for name, value in trained.state_dict().items()
-        if not name.startswith(HEADS) and not name.endswith("num_batches_tracked")
-    }
-    model = build_model("posrefine_w32")
+def test_an_imagenet_checkpoint_makes_the_trunk_compute_what_hrnets_computes(classifier):
+    trunk = random_tensors(hrnet.trunk_shapes(32), seed=6)
+    model = build_model("posrefine_w32").eval()
     before = {name: value.clone() for name, value in model.state_dict().items()}
     content = trunk | {name: torch.ones(4) for name in classifier}
     info = load_weights_bytes(model, pickled(content), "hrnet_w32.pth")
     after = model.state_dict()
-    assert all(torch.equal(after[name], value) for name, value in trunk.items())
     assert all(torch.equal(after[n], v) for n, v in before.items() if n.startswith((*HEADS, "refine.")))
     assert info.format == "imagenet"
     assert info.skeleton is None
     assert info.not_used == classifier
     assert not set(info.not_in_file) & set(trunk)
+    with torch.no_grad():
+        ours = model.double().branches(IMAGES.double())
+        theirs = hrnet.branches(in_double(trunk), IMAGES.double())
+    for mine, yours in zip(ours, theirs, strict=True):
+        assert yours.abs().mean() > 0.1
+        assert (mine - yours).abs().max() < 1e-6 * yours.abs().max()
 
 
-def test_an_imagenet_checkpoint_of_another_width_is_refused_with_the_width_to_build(trained):
-    trunk = {name: value for name, value in trained.state_dict().items() if not name.startswith(HEADS)}
+def test_an_imagenet_checkpoint_of_another_width_is_refused_with_the_width_to_build():
+    trunk = random_tensors(hrnet.trunk_shapes(32), seed=6)
     with pytest.raises(
         WeightsError, match=r"transition1\.0\.0\.weight has shape \[32, 256, 3, 3\].*w32 variant"
     ):
@@ -127,7 +152,7 @@ def test_an_imagenet_checkpoint_of_another_width_is_refused_with_the_width_to_bu
 def test_mmposes_rescoring_network_predicts_the_same_for_the_same_poses(skeleton, monkeypatch):
     """Inside a whole checkpoint, and as the bare file, which only its checksum tells from DEKR's."""
     features = 3 * len(skeleton.score_limbs) + skeleton.num_joints
-    tensors = mmpose.random_tensors(mmpose.rescore_shapes(features), seed=7)
+    tensors = random_tensors(mmpose.rescore_shapes(features), seed=7)
     poses = 200 * torch.rand(50, skeleton.num_joints, 2, generator=torch.Generator().manual_seed(8))
     poses[0] = 5.0  # no extent: the unit of length is held at 1
     scores = torch.rand(50, skeleton.num_joints, generator=torch.Generator().manual_seed(9))
