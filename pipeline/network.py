@@ -11,14 +11,13 @@ from torch import nn
 from pipeline.config import RunSettings
 from pipeline.record import UNTRAINED_NOTE
 from pipeline.storage import Storage
-from pipeline.uris import is_s3
+from pipeline.stored_weights import load_stored_weights
 from posrefine.build import VARIANTS, build_model
 from posrefine.inference.predictor import Predictor
 from posrefine.inference.protocol import OFFICIAL, PROTOCOLS
 from posrefine.modeling.network import PoseNetwork
 from posrefine.modeling.score_net import ScoreNet
 from posrefine.skeletons import SKELETONS
-from posrefine.weights import WeightsInfo, load_weights, load_weights_bytes
 
 __all__ = ["Network", "load_network"]
 
@@ -76,12 +75,12 @@ def load_network(settings: RunSettings, storage: Storage) -> Network:
     if settings.untrained:
         sha256, protocol, note = _tensors_sha256(model), OFFICIAL.name, UNTRAINED_NOTE
     else:
-        info = _fill(model, settings.weights, storage)
+        info = load_stored_weights(model, settings.weights, storage)
         sha256, protocol, note = info.sha256, info.protocol, info.note
     score_net, score_sha256 = None, None
     if settings.score_weights is not None:
         score_net = ScoreNet(skeleton)
-        score_sha256 = _fill(score_net, settings.score_weights, storage).sha256
+        score_sha256 = load_stored_weights(score_net, settings.score_weights, storage).sha256
     network = Network(
         model=model,
         score_net=score_net,
@@ -94,12 +93,6 @@ def load_network(settings: RunSettings, storage: Storage) -> Network:
     # Settings that do not fit each other are found out here, before any actor is started.
     network.predictor(settings, "cpu")
     return network
-
-
-def _fill(model: nn.Module, weights: str, storage: Storage) -> WeightsInfo:
-    if is_s3(weights):
-        return load_weights_bytes(model, storage.read_bytes(weights), weights)
-    return load_weights(model, weights)
 
 
 def _tensors_sha256(model: nn.Module) -> str:

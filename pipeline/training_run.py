@@ -25,6 +25,7 @@ from pipeline.labelled_images import Frames, LabelledImages
 from pipeline.model_card import PublishedModel, publish_model
 from pipeline.session import ray_session
 from pipeline.storage import Storage
+from pipeline.stored_weights import load_stored_weights
 from pipeline.training_data import PREPARE_CPUS
 from pipeline.training_settings import FIRST_VALIDATION_SEED, TrainSettings
 from pipeline.training_worker import CHECKPOINT_NAME, TrainingJob, train_worker
@@ -37,7 +38,6 @@ from posrefine.training.checkpoint import load_checkpoint
 from posrefine.training.stream import Source
 from posrefine.training.synthetic_source import SyntheticSource
 from posrefine.training.validation import ValidationSet
-from posrefine.weights import load_weights, load_weights_bytes
 
 __all__ = ["train"]
 
@@ -70,10 +70,8 @@ def _prepare(settings: TrainSettings, storage: Storage) -> TrainingJob:
     recipe = settings.recipe(len(source))
     torch.manual_seed(settings.seed)
     model = build_model(settings.model, skeleton=SKELETONS[settings.skeleton])
-    if settings.weights is not None and is_s3(settings.weights):
-        load_weights_bytes(model, storage.read_bytes(settings.weights), settings.weights)
-    elif settings.weights is not None:
-        load_weights(model, settings.weights)
+    if settings.weights is not None:
+        load_stored_weights(model, settings.weights, storage)
     validation = _validation(settings, storage)
     return TrainingJob(settings, recipe, model, source, validation, storage)
 

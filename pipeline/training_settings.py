@@ -71,7 +71,8 @@ class _Start(BaseModel):
     model: str = Field("dekr_w32", description="name of the network")
     skeleton: Literal["coco", "crowdpose"] = Field("coco", description="joint convention of the annotations")
     weights: str | None = Field(
-        None, description="weights file or zoo name to start from; none: a network drawn at random"
+        None,
+        description="weights file (path or URI) or zoo name to start from; none: a network drawn at random",
     )
     licence: str = Field("unstated", description="of the trained weights, for the model card")
     protocol: Literal["official", "posrefine"] = Field(

@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 import torch
 from support.ray_cluster import started_cluster
+from support.s3 import Bucket
 
 from jobs.pack import main as pack
 from jobs.train import main
@@ -152,13 +153,16 @@ def test_two_processes_train_one_network(from_shards: list[str], tmp_path: Path)
     assert load_checkpoint(newest_checkpoint(tmp_path))["step"] == 4
 
 
-def test_training_starts_from_the_weights_it_is_given(from_shards: list[str], tmp_path: Path):
+def test_training_starts_from_the_weights_it_is_given(
+    from_shards: list[str], tmp_path: Path, s3_bucket: Bucket
+):
     torch.manual_seed(5)
     start = build_model("posrefine_tiny")
     save_weights(start, tmp_path / "start.safetensors", {"skeleton": "coco"})
+    weights = s3_bucket.write("start.safetensors", (tmp_path / "start.safetensors").read_bytes())
     code = main([
         *SMALL, *from_shards, "--output", str(tmp_path / "out"), "--epochs", "1",
-        "--weights", str(tmp_path / "start.safetensors"), "--learning-rate", "1e-12",
+        "--weights", weights, "--learning-rate", "1e-12",
     ])  # fmt: skip
     assert code == 0
     ended = build_model("posrefine_tiny")
