@@ -8,7 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 from types import TracebackType
 
-from tensorboardX import SummaryWriter
+from torch.utils.tensorboard import SummaryWriter
 
 from pipeline.storage import Storage
 from pipeline.training_curves import training_curves

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from support.event_files import scalars
 from support.ray_cluster import started_cluster
 from support.s3 import Bucket
 
@@ -101,7 +102,8 @@ def test_training_leaves_the_averaged_weights_a_card_and_a_log(trained: Path):
     assert [row["step"] for row in steps] == ["0", "1", "2", "3"]
     assert all(float(row["loss"]) > 0 for row in steps)
     assert [row["step"] for row in rows(trained / "log/validation.csv")] == ["4"]
-    assert list((trained / "log/tensorboard").glob("events.out.tfevents.*"))
+    curve = scalars(trained / "log/tensorboard", "train/loss")
+    assert curve == [(int(row["step"]), pytest.approx(float(row["loss"]), rel=1e-5)) for row in steps]
 
 
 def test_a_finished_training_is_published_again_without_training(trained: Path, from_shards, packed):

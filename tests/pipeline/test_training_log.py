@@ -6,6 +6,7 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
+from support.event_files import scalars
 
 from pipeline.storage import Storage
 from pipeline.training_log import TrainingLog, restore_log, store_log
@@ -35,11 +36,15 @@ def test_a_log_that_goes_on_has_every_step_once(tmp_path: Path):
     with TrainingLog(second, resume_step=4) as log:
         log.step(report(4), 12.0)
         log.validation(6, {"AP": 0.5})
+        log.flush()
+        store_log(storage, stored, second)
     assert [(row["step"], row["images_per_s"]) for row in rows(second / "steps.csv")] == [
         ("0", "10"), ("1", "10"), ("2", "10"), ("3", "10"), ("4", "12"),
     ]  # fmt: skip
     assert [(row["step"], row["AP"]) for row in rows(second / "validation.csv")] == [("6", "0.5")]
-    assert list((tmp_path / "stored/tensorboard").iterdir())
+    board = tmp_path / "stored/tensorboard"
+    assert scalars(board, "train/images_per_s") == [(0, 10), (1, 10), (2, 10), (3, 10), (4, 12)]
+    assert scalars(board, "validation/AP") == [(6, 0.5)]
 
 
 def test_there_is_nothing_to_restore_at_first(tmp_path: Path):
