@@ -16,10 +16,11 @@ import pytest
 import torch
 from support.event_files import scalars
 from support.ray_cluster import started_cluster
-from support.s3 import Bucket
+from support.s3 import Bucket, S3Server
 
 from jobs.pack import main as pack
 from jobs.train import main
+from pipeline.storage import Storage
 from posrefine.build import build_model
 from posrefine.training.checkpoint import load_checkpoint
 from posrefine.weights import load_weights, save_weights
@@ -36,8 +37,8 @@ pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:ray")
 
 
 @pytest.fixture(scope="module")
-def cluster() -> Iterator[str]:
-    with started_cluster({}) as address:
+def cluster(s3_server: S3Server) -> Iterator[str]:
+    with started_cluster(s3_server.environment()) as address:
         yield address
 
 
@@ -71,7 +72,7 @@ def newest_checkpoint(output: Path) -> Path:
     return max(output.glob("ray_train/checkpoint_*/checkpoint.pt"), key=lambda path: path.stat().st_mtime)
 
 
-def begun_training(settings: list[str], output: Path, cluster: str) -> subprocess.Popen[str]:
+def begun_training(settings: list[str], output: str, cluster: str) -> subprocess.Popen[str]:
     """A training in a process of its own that has made its first checkpoint."""
     process = subprocess.Popen(
         [sys.executable, REPOSITORY / "jobs/train.py", *settings, "--output", output],
@@ -81,7 +82,7 @@ def begun_training(settings: list[str], output: Path, cluster: str) -> subproces
         text=True,
     )
     deadline_s = time.monotonic() + 300
-    while not list(output.glob("ray_train/checkpoint_*/checkpoint.pt")):
+    while not any(found.uri.endswith("/checkpoint.pt") for found in Storage().list(f"{output}/ray_train")):
         assert process.poll() is None, process.communicate()
         assert time.monotonic() < deadline_s
         time.sleep(0.02)
@@ -120,19 +121,26 @@ def test_other_settings_on_the_same_output_are_refused(trained: Path, from_shard
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("place", ["disk", "bucket"])
 def test_a_killed_training_goes_on_and_ends_with_the_weights_of_one_that_was_not(
-    cluster: str, from_shards: list[str], tmp_path: Path
+    cluster: str, packed: Path, tmp_path: Path, s3_bucket: Bucket, place: str
 ):
-    settings = [*SMALL, "--epochs", "4", *from_shards]
-    assert main([*settings, "--output", str(tmp_path / "whole")]) == 0
-    output = tmp_path / "killed"
-    process = begun_training(settings, output, cluster)
+    for path in packed.rglob("*.*"):
+        s3_bucket.write(f"data/{path.relative_to(packed)}", path.read_bytes())
+    data = {"disk": str(packed), "bucket": f"{s3_bucket.uri}/data"}[place]
+    output = {"disk": str(tmp_path), "bucket": s3_bucket.uri}[place]
+    images = ["--images", f"{data}/shards", "--annotations", f"{data}/annotations.json"]
+    settings, whole, killed = [*SMALL, "--epochs", "4", *images], f"{output}/whole", f"{output}/killed"
+    assert main([*settings, "--output", whole]) == 0
+    process = begun_training(settings, killed, cluster)
     process.kill()
     process.communicate()
-    assert not (output / "model.safetensors").exists()
-    assert main([*settings, "--output", str(output)]) == 0
-    assert [row["step"] for row in rows(output / "log/steps.csv")] == [str(step) for step in range(8)]
-    assert (output / "model.safetensors").read_bytes() == (tmp_path / "whole/model.safetensors").read_bytes()
+    storage, weights = Storage(), "model.safetensors"
+    assert f"{killed}/{weights}" not in [found.uri for found in storage.list(killed)]
+    assert main([*settings, "--output", killed]) == 0
+    steps = csv.DictReader(storage.read_bytes(f"{killed}/log/steps.csv").decode().splitlines())
+    assert [row["step"] for row in steps] == [str(step) for step in range(8)]
+    assert storage.read_bytes(f"{killed}/{weights}") == storage.read_bytes(f"{whole}/{weights}")
 
 
 @pytest.mark.slow
@@ -140,7 +148,7 @@ def test_a_killed_training_goes_on_and_ends_with_the_weights_of_one_that_was_not
 def test_an_interrupted_training_ends_with_code_75_and_says_how_to_go_on(
     cluster: str, from_shards: list[str], tmp_path: Path, number: signal.Signals
 ):
-    process = begun_training([*SMALL, "--epochs", "2000", *from_shards], tmp_path, cluster)
+    process = begun_training([*SMALL, "--epochs", "2000", *from_shards], str(tmp_path), cluster)
     process.send_signal(number)
     _, said = process.communicate(timeout=120)
     assert (process.returncode, said) == (
