@@ -54,10 +54,19 @@ class FastNetwork:
         Args:
             images: [B, 3, H, W] uint8 RGB on the device; H and W multiples of 32.
         """
-        pixels = (images - self._mean).div_(self._std).to(self._dtype, memory_format=torch.channels_last)
+        pixels = self._normalised(images)
         maps = [refine(x) for refine, x in zip(self._refine, self._backbone(pixels), strict=True)]
         of_joints = self._offset(maps)
         return FastMaps(self._heatmap(maps), of_joints)
+
+    def _normalised(self, images: Tensor) -> Tensor:
+        """View by view: in float32 the pixels of a whole batch would be the largest block of a call."""
+        pixels = torch.empty(
+            images.shape, dtype=self._dtype, device=images.device, memory_format=torch.channels_last
+        )
+        for normalised, image in zip(torch.split(pixels, 1), torch.split(images, 1), strict=True):
+            normalised.copy_((image - self._mean).div_(self._std))
+        return pixels
 
     def offsets(self, maps: FastMaps) -> Offsets:
         """The offsets in what the network computed."""
