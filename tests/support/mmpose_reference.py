@@ -8,15 +8,7 @@ from __future__ import annotations
 
 import torch
 import torch.nn.functional as F
-from support.plain_layers import (
-    CHANNELS_PER_JOINT,
-    basic_block,
-    basic_block_shapes,
-    conv_norm,
-    deformed,
-    norm,
-    norm_shapes,
-)
+from support import plain_layers as plain
 from torch import Tensor
 
 HEATMAP = "head.heatmap_conv_layers."
@@ -47,23 +39,18 @@ NORM_INDEXES = {"coco": (5, 6), "crowdpose": (0, 1)}
 
 def head_shapes(features: int, heatmap_channels: int, joints: int) -> dict[str, tuple[int, ...]]:
     """Names and shapes of the head's tensors in an mmpose file."""
-    width = joints * CHANNELS_PER_JOINT
+    one, width = plain.CHANNELS_PER_JOINT, joints * plain.CHANNELS_PER_JOINT
     shapes: dict[str, tuple[int, ...]] = {}
     for base, channels in ((HEATMAP, heatmap_channels), (DISPLACEMENT, width)):
-        shapes[base + "0.conv.weight"] = (channels, features, 1, 1)
-        shapes |= norm_shapes(base + "0.bn", channels)
-    shapes |= basic_block_shapes(HEATMAP + "1", heatmap_channels)
+        shapes |= plain.conv_norm_shapes(base + "0.conv", base + "0.bn", features, channels, 1)
+    shapes |= plain.basic_block_shapes(HEATMAP + "1", heatmap_channels)
     for index in ("1", "2"):
         block = DISPLACEMENT + index
-        shapes[block + ".transform_matrix_conv.weight"] = (6 * joints, CHANNELS_PER_JOINT, 3, 3)
-        shapes[block + ".transform_matrix_conv.bias"] = (6 * joints,)
-        shapes[block + ".adapt_conv.weight"] = (width, CHANNELS_PER_JOINT, 3, 3)
+        shapes |= plain.biased_conv_shapes(block + ".transform_matrix_conv", one, 6 * joints, 3)
+        shapes |= plain.conv_norm_shapes(block + ".adapt_conv", block + ".norm", one, width, 3)
         shapes[block + ".regular_matrix"] = (3, 9)
-        shapes |= norm_shapes(block + ".norm", width)
-    shapes[HEATMAP + "2.weight"] = (joints + 1, heatmap_channels, 1, 1)
-    shapes[HEATMAP + "2.bias"] = (joints + 1,)
-    shapes[DISPLACEMENT + "3.weight"] = (2 * joints, CHANNELS_PER_JOINT, 1, 1)
-    shapes[DISPLACEMENT + "3.bias"] = (2 * joints,)
+    shapes |= plain.biased_conv_shapes(HEATMAP + "2", heatmap_channels, joints + 1, 1)
+    shapes |= plain.biased_conv_shapes(DISPLACEMENT + "3", one, 2 * joints, 1)
     return shapes
 
 
@@ -78,15 +65,14 @@ def rescore_shapes(features: int) -> dict[str, tuple[int, ...]]:
 
 def heatmaps_and_displacements(weights: dict[str, Tensor], features: Tensor) -> tuple[Tensor, Tensor]:
     """[B, C, H, W] concatenated branches to heatmaps [B, K+1, H, W] and displacements [B, 2K, H, W]."""
-    heat = F.relu(conv_norm(weights, HEATMAP + "0.conv", HEATMAP + "0.bn", features))
-    heat = basic_block(weights, HEATMAP + "1", heat)
-    heat = F.conv2d(heat, weights[HEATMAP + "2.weight"], weights[HEATMAP + "2.bias"])
+    heat = F.relu(plain.conv_norm(weights, HEATMAP + "0.conv", HEATMAP + "0.bn", features))
+    heat = plain.biased_conv(weights, HEATMAP + "2", plain.basic_block(weights, HEATMAP + "1", heat))
 
-    x = F.relu(conv_norm(weights, DISPLACEMENT + "0.conv", DISPLACEMENT + "0.bn", features))
+    x = F.relu(plain.conv_norm(weights, DISPLACEMENT + "0.conv", DISPLACEMENT + "0.bn", features))
     for index in ("1", "2"):
         x = _adaptive_block(weights, DISPLACEMENT + index, x)
-    kernel = weights[DISPLACEMENT + "3.weight"]
-    return heat, F.conv2d(x, kernel, weights[DISPLACEMENT + "3.bias"], groups=kernel.shape[0] // 2)
+    joints = x.shape[1] // plain.CHANNELS_PER_JOINT
+    return heat, plain.biased_conv(weights, DISPLACEMENT + "3", x, groups=joints)
 
 
 def rescore(
@@ -106,18 +92,12 @@ def rescore(
 
 def _adaptive_block(weights: dict[str, Tensor], name: str, x: Tensor) -> Tensor:
     batch, width, height, columns = x.shape
-    joints = width // CHANNELS_PER_JOINT
-    affine = F.conv2d(
-        x,
-        weights[name + ".transform_matrix_conv.weight"],
-        weights[name + ".transform_matrix_conv.bias"],
-        padding=1,
-        groups=joints,
-    )
+    joints = width // plain.CHANNELS_PER_JOINT
+    affine = plain.biased_conv(weights, name + ".transform_matrix_conv", x, groups=joints)
     affine = affine.permute(0, 2, 3, 1).reshape(batch, height, columns, joints, 2, 3)
     offsets = affine @ weights[name + ".regular_matrix"]  # B, H, W, joint, (y, x), tap
     offsets = offsets.permute(0, 3, 5, 4, 1, 2)
-    kernels = weights[name + ".adapt_conv.weight"].split(CHANNELS_PER_JOINT)
-    of_joints = x.split(CHANNELS_PER_JOINT, dim=1)
-    sampled = torch.cat(list(map(deformed, of_joints, kernels, offsets.unbind(dim=1))), dim=1)
-    return F.relu(norm(weights, name + ".norm", sampled) + x)
+    kernels = weights[name + ".adapt_conv.weight"].split(plain.CHANNELS_PER_JOINT)
+    of_joints = x.split(plain.CHANNELS_PER_JOINT, dim=1)
+    sampled = torch.cat(list(map(plain.deformed, of_joints, kernels, offsets.unbind(dim=1))), dim=1)
+    return F.relu(plain.norm(weights, name + ".norm", sampled) + x)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -19,6 +21,24 @@ def norm_shapes(name: str, channels: int) -> dict[str, tuple[int, ...]]:
     """Names and shapes of a batch normalisation's tensors."""
     leaves = ("weight", "bias", "running_mean", "running_var")
     return {f"{name}.{leaf}": (channels,) for leaf in leaves} | {f"{name}.num_batches_tracked": ()}
+
+
+def conv_norm_shapes(
+    conv: str, norm_name: str, before: int, after: int, size: int
+) -> dict[str, tuple[int, ...]]:
+    """Names and shapes of `conv_norm`'s tensors, for a square kernel of `size`."""
+    return {f"{conv}.weight": (after, before, size, size)} | norm_shapes(norm_name, after)
+
+
+def biased_conv_shapes(name: str, before: int, after: int, size: int) -> dict[str, tuple[int, ...]]:
+    """Names and shapes of `biased_conv`'s tensors; `before` is what one group reads."""
+    return {f"{name}.weight": (after, before, size, size), f"{name}.bias": (after,)}
+
+
+def basic_block_shapes(name: str, channels: int) -> dict[str, tuple[int, ...]]:
+    """Names and shapes of `basic_block`'s tensors."""
+    first = conv_norm_shapes(f"{name}.conv1", f"{name}.bn1", channels, channels, 3)
+    return first | conv_norm_shapes(f"{name}.conv2", f"{name}.bn2", channels, channels, 3)
 
 
 def random_tensors(shapes: dict[str, tuple[int, ...]], seed: int) -> dict[str, Tensor]:
@@ -41,19 +61,16 @@ def conv_norm(weights: dict[str, Tensor], conv: str, norm_name: str, x: Tensor, 
     return norm(weights, norm_name, F.conv2d(x, kernel, stride=stride, padding=kernel.shape[-1] // 2))
 
 
+def biased_conv(weights: dict[str, Tensor], name: str, x: Tensor, groups: int = 1) -> Tensor:
+    """A convolution with a bias, padded to keep the size."""
+    kernel, bias = weights[name + ".weight"], weights[name + ".bias"]
+    return F.conv2d(x, kernel, bias, padding=kernel.shape[-1] // 2, groups=groups)
+
+
 def basic_block(weights: dict[str, Tensor], name: str, x: Tensor) -> Tensor:
     """ResNet's block of two 3x3 convolutions, its input added before the last ReLU."""
     inner = F.relu(conv_norm(weights, f"{name}.conv1", f"{name}.bn1", x))
     return F.relu(conv_norm(weights, f"{name}.conv2", f"{name}.bn2", inner) + x)
-
-
-def basic_block_shapes(name: str, channels: int) -> dict[str, tuple[int, ...]]:
-    """Names and shapes of `basic_block`'s tensors."""
-    shapes: dict[str, tuple[int, ...]] = {}
-    for index in ("1", "2"):
-        shapes[f"{name}.conv{index}.weight"] = (channels, channels, 3, 3)
-        shapes |= norm_shapes(f"{name}.bn{index}", channels)
-    return shapes
 
 
 def deformed(x: Tensor, kernel: Tensor, offsets: Tensor) -> Tensor:
@@ -75,6 +92,18 @@ def deformed(x: Tensor, kernel: Tensor, offsets: Tensor) -> Tensor:
         sample = F.grid_sample(x, grid, padding_mode="zeros", align_corners=True)
         total += torch.einsum("oi,bihw->bohw", kernel[:, :, tap // 3, tap % 3], sample)
     return total
+
+
+def in_double(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """In double precision what differs is a convention and never rounding."""
+    return {name: value.double() for name, value in tensors.items()}
+
+
+def assert_same_maps(ours: Sequence[Tensor], theirs: Sequence[Tensor]) -> None:
+    """Maps in double precision are equal up to rounding, and not for being nothing."""
+    for mine, yours in zip(ours, theirs, strict=True):
+        assert yours.abs().mean() > 0.1
+        assert (mine - yours).abs().max() < 1e-6 * yours.abs().max()
 
 
 def _random_tensor(name: str, shape: tuple[int, ...], generator: np.random.Generator) -> Tensor:

@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from posrefine import Predictor, build_model
+from posrefine.inference.fast.backend import Backend, Library
 
 WARM_CALLS, CALLS = 10, 5
 PAGES_OF_A_SINGLE_MAP = 64 * 64 * 16 * 2 // 4096
@@ -48,7 +49,7 @@ print(json.dumps([faults() for _ in range({WARM_CALLS + CALLS})]))
             # Else torch's own convolution copies what every output cell of the batch sees into one block,
             # 54 MiB here, and glibc can be told to keep blocks of 32 MiB at most. `auto` is float32 there.
             marks=pytest.mark.skipif(
-                not torch.ops.mkldnn._is_mkldnn_bf16_supported(),
+                Backend.of(torch.device("cpu"), torch.bfloat16).library is not Library.ONEDNN,
                 reason="oneDNN does not convolve in bfloat16 on this CPU",
             ),
         ),
