@@ -59,7 +59,7 @@ VARIANTS: dict[str, Variant] = {
                     stages=(StageSpec(1, 1), StageSpec(1, 2), StageSpec(2, 2)),
                 ),
                 # Trained from scratch: there is no output that the context must leave alone at first.
-                RefineSpec(dcm=True, hsm=True, gain=0.1),
+                RefineSpec(dcm=True, hsm=True, gain=0.1, mlp_ratio=4),
                 heatmap_channels=24,
                 # The adaptive block is what costs most on a CPU, in both directions.
                 offset_channels=8,
@@ -82,10 +82,14 @@ def build_model(name: str, *, skeleton: Skeleton = COCO, refine: RefineSpec | No
         refine: other context modules than the variant's, for ablations.
 
     Raises:
-        ConfigurationError: no variant has that name.
+        ConfigurationError: no variant has that name, or the skeleton is none.
     """
     if name not in VARIANTS:
         raise ConfigurationError(f"no network is called {name!r}; choose one of {', '.join(VARIANTS)}")
+    if not isinstance(skeleton, Skeleton):
+        raise ConfigurationError(
+            f"skeleton is {skeleton!r}, expected a Skeleton, such as posrefine.COCO or posrefine.CROWDPOSE"
+        )
     variant = VARIANTS[name]
     if refine is not None:
         variant = replace(variant, network=replace(variant.network, refine=refine))

@@ -8,14 +8,14 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
-from posrefine.inference.poses import Poses
+from posrefine.poses import Poses
 from posrefine.skeletons import Skeleton
 
 __all__ = ["draw_annotated", "draw_poses", "draw_spread"]
 
 _Colour = tuple[int, int, int]
 
-# One colour a side, so that swapped sides are seen at a glance; the person's own left and right.
+# One colour a side, so that swapped sides are seen at a row_summary; the person's own left and right.
 _LEFT: _Colour = (255, 140, 0)
 _RIGHT: _Colour = (0, 170, 255)
 _MIDDLE: _Colour = (120, 220, 70)

@@ -6,8 +6,13 @@ Sources: COCO keypoints (cocodataset.org, `person_keypoints` categories and pyco
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
+
+from posrefine.errors import ConfigurationError
 
 __all__ = ["COCO", "CROWDPOSE", "SKELETONS", "Skeleton"]
 
@@ -16,36 +21,93 @@ __all__ = ["COCO", "CROWDPOSE", "SKELETONS", "Skeleton"]
 class Skeleton:
     """Joints of one annotation convention, in the order of its files.
 
+    COCO's and CrowdPose's stand below; anybody may make another one:
+    `Skeleton(name="hand", joints=("wrist", "thumb_tip", ...), sigmas=(0.05,) * 21, limbs=((0, 1), ...))`.
+    Left and right are told by names alone: a joint `left_x` changes places with `right_x` when an image is
+    mirrored, and has that side's colour; every other joint is its own mirror image. Nothing else is read from
+    names but how far an offset to a body's joint typically errs, which has a default.
+
     Attributes:
         name: short name, also the evaluation protocol's.
         joints: joint names; their positions are the joint indices used everywhere.
-        limbs: pairs of joint indices to draw, and the `skeleton` of COCO categories (there 1-based).
-        score_limbs: pairs whose vectors (first minus second joint) the rescoring network reads, in its order.
-        score_reference_limbs: positions in `score_limbs` of the two limbs whose mean length is the unit.
         sigmas: per-joint standard deviation of the annotators, the k_i/2 of OKS, in units of sqrt(area).
-        nms_close_joints: pose NMS calls two poses one person if more than this many joints are close.
+        limbs: pairs of joint indices to draw, and the `skeleton` of COCO categories (there 1-based).
+        score_limbs: pairs whose vectors (first minus second joint) the rescoring network reads, in its order;
+            without any there can be no rescoring network.
+        score_reference_limbs: positions in `score_limbs` of the two limbs whose mean length is the unit.
+        nms_close_joints: pose NMS calls two poses one person if more than this many joints are close; None is
+            half of the joints, as of COCO's and CrowdPose's.
         other_scale_weight: weight of centre scores found at other test scales than 1.
+
+    Raises:
+        ConfigurationError: the parts do not fit each other.
     """
 
     name: str
     joints: tuple[str, ...]
-    limbs: tuple[tuple[int, int], ...]
-    score_limbs: tuple[tuple[int, int], ...]
-    score_reference_limbs: tuple[int, int]
     sigmas: tuple[float, ...]
-    nms_close_joints: int
-    other_scale_weight: float
+    limbs: tuple[tuple[int, int], ...] = ()
+    score_limbs: tuple[tuple[int, int], ...] = ()
+    score_reference_limbs: tuple[int, int] | None = None
+    nms_close_joints: int | None = None
+    other_scale_weight: float = 0.9
 
     def __post_init__(self) -> None:
-        if len(self.sigmas) != len(self.joints):
-            raise ValueError(f"skeleton {self.name}: {len(self.sigmas)} sigmas for {len(self.joints)} joints")
+        for complaint in self._complaints():
+            raise ConfigurationError(f"skeleton {self.name}: {complaint}")
+
+    def _complaints(self) -> Iterator[str]:
+        """What does not fit, each in words that follow the skeleton's name."""
+        if len(self.joints) < 2:
+            yield f"joints are {self.joints}, wanted two or more: poses are compared in units of their extent"
         if len(set(self.joints)) != len(self.joints):
-            raise ValueError(f"skeleton {self.name}: joint names repeat")
+            yield "joint names repeat; give every joint its own"
+        if len(self.sigmas) != len(self.joints):
+            yield f"{len(self.sigmas)} sigmas for {len(self.joints)} joints; give one each"
+        if not all(math.isfinite(sigma) and sigma > 0 for sigma in self.sigmas):
+            yield f"sigmas are {self.sigmas}, wanted numbers above 0"
+        for joint in self.joints:
+            if _mirror_name(joint) not in self.joints:
+                yield (
+                    f"joint {joint} has no {_mirror_name(joint)} to change places with in mirrored images; "
+                    "name both, or neither side"
+                )
+        for what, limbs in (("limb", self.limbs), ("score limb", self.score_limbs)):
+            for limb in limbs:
+                if not all(0 <= joint < len(self.joints) for joint in limb) or len(set(limb)) != 2:
+                    yield f"{what} {limb} is no pair of different joints, wanted 0 to {len(self.joints) - 1}"
+        units = self.score_reference_limbs
+        if bool(self.score_limbs) != (units is not None):
+            yield "score_limbs and score_reference_limbs go together; give both or neither"
+        elif units is not None and not all(0 <= limb < len(self.score_limbs) for limb in units):
+            yield f"score_reference_limbs are {units}, wanted positions in score_limbs"
+        if self.nms_close_joints is not None and not 0 <= self.nms_close_joints < len(self.joints):
+            yield f"nms_close_joints is {self.nms_close_joints}, wanted 0 to {len(self.joints) - 1}"
 
     @property
     def num_joints(self) -> int:
         """Number of joints, K in shapes."""
         return len(self.joints)
+
+    def coco_category(self, name: str = "person") -> dict[str, Any]:
+        """The category of COCO-form files, of id 1: the joints' names, and the limbs counted from 1."""
+        return {
+            "id": 1,
+            "name": name,
+            "supercategory": name,
+            "keypoints": list(self.joints),
+            "skeleton": [[first + 1, second + 1] for first, second in self.limbs],
+        }
+
+    @property
+    def close_joints(self) -> int:
+        """Two poses are one person if more than this many joints are close."""
+        return self.num_joints // 2 if self.nms_close_joints is None else self.nms_close_joints
+
+    @property
+    def score_features(self) -> int:
+        """How many numbers a rescoring network's first layer reads: x, y, length of limbs; scores."""
+        return 3 * len(self.score_limbs) + self.num_joints
 
     @cached_property
     def flip_order(self) -> tuple[int, ...]:

@@ -6,13 +6,13 @@ from posrefine.metrics.findings import Finding
 from posrefine.metrics.ground_truth import GroundTruthBuilder
 from posrefine.metrics.match_table import MatchTable, match_images
 from posrefine.metrics.oks import object_keypoint_similarity
+from posrefine.metrics.oks_rules import OKS_RULES, OksRules, oks_rules
 from posrefine.metrics.persons import Detections, GroundTruth
-from posrefine.metrics.protocol import PROTOCOLS, Protocol, protocol_named
 from posrefine.metrics.results import CocoMetrics, CrowdPoseMetrics
 from posrefine.metrics.summary import metrics_of
 
 __all__ = [
-    "PROTOCOLS",
+    "OKS_RULES",
     "CocoMetrics",
     "CrowdPoseMetrics",
     "Curves",
@@ -22,10 +22,10 @@ __all__ = [
     "GroundTruth",
     "GroundTruthBuilder",
     "MatchTable",
-    "Protocol",
+    "OksRules",
     "accumulate",
     "match_images",
     "metrics_of",
     "object_keypoint_similarity",
-    "protocol_named",
+    "oks_rules",
 ]

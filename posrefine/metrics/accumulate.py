@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from posrefine.metrics.match_table import MatchTable
-from posrefine.metrics.protocol import Protocol
+from posrefine.metrics.oks_rules import OksRules
 
 __all__ = ["Curves", "Verdicts", "accumulate", "curves_of", "mean_valid", "verdicts"]
 
@@ -62,7 +62,7 @@ def verdicts(table: MatchTable) -> Iterator[Verdicts]:
             yield Verdicts(threshold, area, image[counted], right, table.positives[:, area])
 
 
-def accumulate(table: MatchTable, protocol: Protocol) -> Curves:
+def accumulate(table: MatchTable, protocol: OksRules) -> Curves:
     """Precision and recall over all images of the table, each counted once."""
     return curves_of(verdicts(table), table, protocol)
 
@@ -70,7 +70,7 @@ def accumulate(table: MatchTable, protocol: Protocol) -> Curves:
 def curves_of(
     judged: Iterator[Verdicts] | list[Verdicts],
     table: MatchTable,
-    protocol: Protocol,
+    protocol: OksRules,
     weights: NDArray[np.int64] | None = None,
 ) -> Curves:
     """Precision and recall from the verdicts of a table.

@@ -1,4 +1,4 @@
-"""What the input checks noticed: named, counted, with examples, and never silently scored."""
+"""Findings of the input checks: by code, with counts and examples."""
 
 from __future__ import annotations
 
@@ -31,6 +31,10 @@ MESSAGES = {
         "width and height look swapped: joints lie outside the stated size but inside the swapped one "
         "(the original CrowdPose files do this); the numbers do not depend on it"
     ),
+    "no_annotations": (
+        "the annotation file has no person: nothing can be scored, and every number is -1; of a test set "
+        "without public annotations, evaluate.py test-dev writes the server's archive"
+    ),
     "crowd_index_missing": (
         "images have no crowdIndex and count in none of easy, medium, hard; use the benchmark's own file"
     ),
@@ -46,6 +50,10 @@ MESSAGES = {
     "duplicate_predictions": "images occur more than once in the predictions; the first occurrence counts",
     "images_missing": "annotated images are not in the predictions; their persons count as missed",
     "images_failed": "annotated images failed in the run; their persons count as missed",
+    "images_corrected": (
+        "images have been corrected by people, and the numbers are those of the corrected rows; "
+        "--source model scores the network's own"
+    ),
     "images_not_annotated": "images of the run are not in the annotations; left out",
     "sizes_differ": (
         "the run's images have another size than the annotations say: other files, or another frame of "
@@ -127,6 +135,10 @@ class FindingLog:
     def count(self, code: str) -> int:
         """How often `code` was met."""
         return self._counts.get(code, 0)
+
+    def examples(self, code: str) -> list[str]:
+        """The first few entries that `code` was met at."""
+        return self._examples.get(code, [])
 
     def findings(self) -> list[Finding]:
         """All kinds met, in the order of their first occurrence."""

@@ -1,4 +1,4 @@
-"""What is odd about annotations that can be scored all the same."""
+"""Checks of annotations that can be scored but are probably wrong."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from posrefine.metrics.findings import Finding
+from posrefine.metrics.oks_rules import OksRules
 from posrefine.metrics.persons import GroundTruth
-from posrefine.metrics.protocol import Protocol
 from posrefine.metrics.summary import CROWD_SPLITS, crowd_split
 
 __all__ = ["check_ground_truth"]
 
 
-def check_ground_truth(truth: GroundTruth, protocol: Protocol) -> list[Finding]:
+def check_ground_truth(truth: GroundTruth, protocol: OksRules) -> list[Finding]:
     """Repeated or zero annotation ids, swapped image sizes and, for CrowdPose, splits that say nothing."""
     ids, counts = np.unique(truth.person_ids, return_counts=True)
     findings = [
@@ -21,6 +21,8 @@ def check_ground_truth(truth: GroundTruth, protocol: Protocol) -> list[Finding]:
         *Finding.of("annotation_id_zero", ids[ids == 0]),
         *Finding.of("swapped_sizes", _images_with_swapped_sizes(truth)),
     ]
+    if len(truth.person_ids) == 0:
+        findings += Finding.of("no_annotations", ["no entry of `annotations` is a person's"])
     if protocol.name == "crowdpose":
         findings += _check_splits(truth)
     return findings

@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from posrefine.metrics.matching import assign, rank_detections
+from posrefine.metrics.oks_rules import OksRules
 from posrefine.metrics.per_image import PerImage
 from posrefine.metrics.persons import Detections, GroundTruth
-from posrefine.metrics.protocol import Protocol
 
 __all__ = ["MatchTable", "match_images"]
 
@@ -38,7 +38,7 @@ class MatchTable(PerImage):
     ignored: NDArray[np.uint16]
 
 
-def match_images(truth: GroundTruth, detections: Detections, protocol: Protocol) -> MatchTable:
+def match_images(truth: GroundTruth, detections: Detections, protocol: OksRules) -> MatchTable:
     """Match the detections of all images of `truth`; detections of other images are left out.
 
     Ids of persons matter for one thing: the reference tools store the id of the person that a detection took
@@ -67,14 +67,14 @@ def match_images(truth: GroundTruth, detections: Detections, protocol: Protocol)
     )
 
 
-def _ignored_by_area(truth: GroundTruth, protocol: Protocol) -> NDArray[np.bool_]:
+def _ignored_by_area(truth: GroundTruth, protocol: OksRules) -> NDArray[np.bool_]:
     """[A, G] persons that do not count in each area range: ignored ones and those of another size."""
     ranges = protocol.area_ranges
     outside = [(truth.areas < span.low_px2) | (truth.areas > span.high_px2) for span in ranges]
     return np.stack(outside) | truth.ignored
 
 
-def _of_other_size(ranked: Detections, protocol: Protocol) -> NDArray[np.bool_]:
+def _of_other_size(ranked: Detections, protocol: OksRules) -> NDArray[np.bool_]:
     """[D, A] whether the box around all joints of the detection is outside the area range."""
     extent = np.ptp(ranked.keypoints, axis=1)
     area = extent[:, 0] * extent[:, 1]

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from posrefine.metrics.accumulate import Curves, accumulate, mean_valid
 from posrefine.metrics.match_table import MatchTable
-from posrefine.metrics.protocol import Protocol
+from posrefine.metrics.oks_rules import OksRules
 from posrefine.metrics.results import CocoMetrics, CrowdPoseMetrics
 
 __all__ = ["CROWD_SPLITS", "coco_metrics", "crowd_split", "crowdpose_metrics", "metrics_of"]
@@ -58,7 +58,7 @@ def crowdpose_metrics(curves: Curves, easy: Curves, medium: Curves, hard: Curves
 
 
 def metrics_of(
-    table: MatchTable, crowd_index: NDArray[np.float64], protocol: Protocol
+    table: MatchTable, crowd_index: NDArray[np.float64], protocol: OksRules
 ) -> CocoMetrics | CrowdPoseMetrics:
     """The protocol's numbers of merged matches.
 

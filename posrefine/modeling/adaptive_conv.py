@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-__all__ = ["AFFINE_ROWS", "TAPS", "AdaptiveBlock", "adaptive_convolution", "at_cells", "regular_matrix"]
+__all__ = ["AFFINE_ROWS", "TAPS", "AdaptiveBlock", "adaptive_convolution", "at_flat_cells", "regular_matrix"]
 
 TAPS = 9
 AFFINE_ROWS = 6
@@ -51,53 +51,55 @@ class AdaptiveBlock(nn.Module):
         with torch.no_grad():
             self.affine_conv.bias.copy_(torch.tensor([1.0, 0.0, 0.0, 1.0, 0.0, 0.0]).repeat(self.joints))
 
-    def forward(self, x: Tensor, cells: Tensor | None = None) -> Tensor:
-        """[B, KC, H, W] to the same shape; with `cells` to [B, KC, M, 1] (see `at_cells`)."""
-        out = adaptive_convolution(x, self.affine_conv(x), self.weight, cells)
-        return F.relu(self.bn(out) + at_cells(x, cells))
+    def forward(self, x: Tensor, flat_cells: Tensor | None = None) -> Tensor:
+        """[B, KC, H, W] to the same shape; with `flat_cells` to [B, KC, M, 1] (see `at_flat_cells`)."""
+        out = adaptive_convolution(x, self.affine_conv(x), self.weight, flat_cells)
+        return F.relu(self.bn(out) + at_flat_cells(x, flat_cells))
 
 
-def at_cells(maps: Tensor, cells: Tensor | None) -> Tensor:
+def at_flat_cells(maps: Tensor, flat_cells: Tensor | None) -> Tensor:
     """[B, C, H, W] at M cells of each image: [B, C, M, 1].
 
     Args:
         maps: [B, C, H, W].
-        cells: [B, M] int64, each y * W + x; None leaves the maps as they are.
+        flat_cells: [B, M] int64, each y * W + x; None leaves the maps as they are.
     """
-    if cells is None:
+    if flat_cells is None:
         return maps
     batch, channels, height, width = maps.shape
     # In channels-last maps a cell's channels lie side by side, so a whole row of them is taken at a time.
     rows = maps.permute(0, 2, 3, 1).reshape(batch * height * width, channels)
     firsts = torch.arange(0, batch * height * width, height * width, device=maps.device)
-    taken = rows.index_select(0, (cells + firsts[:, None]).flatten())
+    taken = rows.index_select(0, (flat_cells + firsts[:, None]).flatten())
     return taken.view(batch, -1, channels).transpose(1, 2).unsqueeze(-1)
 
 
-def adaptive_convolution(x: Tensor, affine: Tensor, weight: Tensor, cells: Tensor | None = None) -> Tensor:
+def adaptive_convolution(
+    x: Tensor, affine: Tensor, weight: Tensor, flat_cells: Tensor | None = None
+) -> Tensor:
     """Samples nine affinely placed taps per pixel and multiplies them with each joint's weights.
 
     Args:
         x: [B, KC, H, W], joint j's features in channels jC to (j+1)C.
         affine: [B, 6K, H, W], per joint a_yy, a_yx, a_xy, a_xx, t_y, t_x in cells of the map.
         weight: [KC, C, 3, 3], joint by joint the weights of a 3x3 convolution.
-        cells: [B, M] int64, where to compute it, as y * W + x; None is everywhere.
+        flat_cells: [B, M] int64, where to compute it, each y * W + x; None is everywhere.
 
     Returns:
-        [B, KC, H, W], or [B, KC, M, 1] at cells.
+        [B, KC, H, W], or [B, KC, M, 1] at `flat_cells`.
     """
     batch, width, height, columns = x.shape
     channels = weight.shape[1]
     joints = width // channels
     # bfloat16 resolves positions on a large map to half a cell only.
     exact = torch.promote_types(x.dtype, torch.float32)
-    affine = at_cells(affine, cells)
+    affine = at_flat_cells(affine, flat_cells)
     shape = affine.shape[-2:]
     samples = F.grid_sample(
         x.reshape(batch * joints, channels, height, columns).to(exact),
         _sampling_grid(
             affine.reshape(batch * joints, AFFINE_ROWS, *shape).to(exact),
-            *_positions(cells, joints, (height, columns), affine.device),
+            *_positions(flat_cells, joints, (height, columns), affine.device),
             (height, columns),
         ),
         mode="bilinear",
@@ -110,14 +112,14 @@ def adaptive_convolution(x: Tensor, affine: Tensor, weight: Tensor, cells: Tenso
 
 
 def _positions(
-    cells: Tensor | None, joints: int, size: tuple[int, int], device: torch.device
+    flat_cells: Tensor | None, joints: int, size: tuple[int, int], device: torch.device
 ) -> tuple[Tensor, Tensor]:
     """Middles of the cells to compute, y and x in half cells; they broadcast with [N, 3, rows, columns]."""
     height, columns = size
-    if cells is None:
+    if flat_cells is None:
         y = torch.arange(1, 2 * height, 2, device=device).view(1, height, 1)
         return y, torch.arange(1, 2 * columns, 2, device=device).view(1, 1, columns)
-    of_joints = cells.repeat_interleave(joints, 0).unsqueeze(1).unsqueeze(-1)
+    of_joints = flat_cells.repeat_interleave(joints, 0).unsqueeze(1).unsqueeze(-1)
     return of_joints // columns * 2 + 1, of_joints % columns * 2 + 1
 
 

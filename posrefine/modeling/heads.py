@@ -46,12 +46,12 @@ class AdaptiveStack(nn.Module):
             {f"{{joint}}.{block}.regular_matrix": regular_matrix(torch.zeros(())) for block in range(blocks)},
         )
 
-    def forward(self, x: Tensor, cells: Tensor | None = None) -> Tensor:
-        """[B, KC, H, W] to the same shape; at `cells` of the last block, to [B, KC, M, 1]."""
+    def forward(self, x: Tensor, flat_cells: Tensor | None = None) -> Tensor:
+        """[B, KC, H, W] to the same shape; at `flat_cells` of the last block, to [B, KC, M, 1]."""
         *before, last = self.blocks
         for block in before:
             x = block(x)
-        return last(x, cells)  # type: ignore[no-any-return]
+        return last(x, flat_cells)  # type: ignore[no-any-return]
 
 
 class OffsetLayer(nn.Conv2d):

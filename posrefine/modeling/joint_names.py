@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -60,43 +61,56 @@ def use_joint_names(
         constants: further entries, by name with `{joint}` in it, written for every joint; when read they must
             be the same.
     """
-    fixed = {
-        name.format(joint=joint): value
-        for joint in range(joints)
-        for name, value in (constants or {}).items()
-    }
+    names = _JointNames(
+        joints,
+        tuple(tensors),
+        {
+            name.format(joint=joint): value
+            for joint in range(joints)
+            for name, value in (constants or {}).items()
+        },
+    )
+    # Hooks that can be pickled, and so the network: no functions made here.
+    module.register_state_dict_post_hook(partial(_save, names))  # type: ignore[no-untyped-call]
+    module.register_load_state_dict_pre_hook(partial(_load, names))  # type: ignore[no-untyped-call]
 
-    def save(module: nn.Module, state: StateDict, prefix: str, metadata: StateDict) -> None:
-        for entry in tensors:
-            parts = entry.split(state.pop(prefix + entry.stacked), joints)
-            state.update((prefix + name, part) for name, part in zip(entry.names(joints), parts, strict=True))
-        state.update((prefix + name, value.clone()) for name, value in fixed.items())
 
-    def load(
-        module: nn.Module,
-        state: StateDict,
-        prefix: str,
-        metadata: StateDict,
-        strict: bool,
-        missing: list[str],
-        unexpected: list[str],
-        errors: list[str],
-    ) -> None:
-        own = {**dict(module.named_parameters()), **dict(module.named_buffers())}
-        for entry in tensors:
-            names = [prefix + name for name in entry.names(joints)]
-            parts = entry.split(own[entry.stacked].detach(), joints)
-            taken = [
-                _take(state, name, part, missing, errors) for name, part in zip(names, parts, strict=True)
-            ]
-            state[prefix + entry.stacked] = entry.stack(taken)
-        for name, value in fixed.items():
-            found = _take(state, prefix + name, value, missing, errors)
-            if not torch.equal(found.to(value), value):
-                errors.append(f"{prefix + name} is {found.tolist()}, must be {value.tolist()}")
+@dataclass(frozen=True)
+class _JointNames:
+    joints: int
+    tensors: tuple[JointTensor, ...]
+    fixed: dict[str, Tensor]
 
-    module.register_state_dict_post_hook(save)  # type: ignore[no-untyped-call]
-    module.register_load_state_dict_pre_hook(load)  # type: ignore[no-untyped-call]
+
+def _save(names: _JointNames, module: nn.Module, state: StateDict, prefix: str, metadata: StateDict) -> None:
+    for entry in names.tensors:
+        parts = entry.split(state.pop(prefix + entry.stacked), names.joints)
+        own = entry.names(names.joints)
+        state.update((prefix + name, part) for name, part in zip(own, parts, strict=True))
+    state.update((prefix + name, value.clone()) for name, value in names.fixed.items())
+
+
+def _load(
+    names: _JointNames,
+    module: nn.Module,
+    state: StateDict,
+    prefix: str,
+    metadata: StateDict,
+    strict: bool,
+    missing: list[str],
+    unexpected: list[str],
+    errors: list[str],
+) -> None:
+    own = {**dict(module.named_parameters()), **dict(module.named_buffers())}
+    for entry in names.tensors:
+        wanted = [prefix + name for name in entry.names(names.joints)]
+        parts = entry.split(own[entry.stacked].detach(), names.joints)
+        taken = [_take(state, name, part, missing, errors) for name, part in zip(wanted, parts, strict=True)]
+        state[prefix + entry.stacked] = entry.stack(taken)
+    for name, value in names.fixed.items():
+        found = _take(state, prefix + name, value, missing, errors)
+        if not torch.equal(found.to(value), value):
+            errors.append(f"{prefix + name} is {found.tolist()}, must be {value.tolist()}")
 
 
 def _take(state: StateDict, name: str, current: Tensor, missing: list[str], errors: list[str]) -> Tensor:

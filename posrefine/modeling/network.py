@@ -8,10 +8,12 @@ from typing import NamedTuple
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.utils import _pytree
 
 from posrefine.modeling.heads import AdaptiveStack, OffsetLayer, heatmap_head
 from posrefine.modeling.hrnet import HRNet, HRNetSpec, conv_bn_relu
 from posrefine.modeling.refine import RefineSpec, refine_block
+from posrefine.modeling.trained_for import TrainedFor
 from posrefine.skeletons import Skeleton
 
 __all__ = ["NetworkSpec", "PoseMaps", "PoseNetwork", "Variant", "enlarged"]
@@ -21,7 +23,7 @@ IMAGENET_STD = (0.229, 0.224, 0.225)
 
 
 class PoseMaps(NamedTuple):
-    """What the network says about every cell of a map at a quarter of the input's resolution.
+    """Heatmaps and offsets at a quarter of the input's resolution.
 
     Attributes:
         heatmap: [B, K+1, H/4, W/4], about 0..1; joints in the skeleton's order, then the centre of persons.
@@ -31,6 +33,10 @@ class PoseMaps(NamedTuple):
 
     heatmap: Tensor
     offset: Tensor
+
+
+# Exported programs name the type of what they return; `torch.export.save` refuses a type without such a name.
+_pytree._register_namedtuple(PoseMaps, serialized_type_name=f"{PoseMaps.__module__}.{PoseMaps.__name__}")
 
 
 @dataclass(frozen=True)
@@ -79,6 +85,10 @@ class PoseNetwork(HRNet):
     Args:
         variant: which network.
         skeleton: whose joints it finds.
+
+    Attributes:
+        trained_for: input size and protocol to test it with; as built the variant's, then that of the weights
+            that `load_weights` puts in.
     """
 
     pixel_mean: Tensor
@@ -89,10 +99,13 @@ class PoseNetwork(HRNet):
         super().__init__(spec.backbone)
         self.variant = variant
         self.skeleton = skeleton
+        self.trained_for = TrainedFor(variant.input_size)
         features = sum(spec.backbone.branch_channels)
         offset_features = joints * spec.offset_channels
+        widths = spec.backbone.branch_channels
         self.refine = nn.ModuleList(
-            refine_block(width, spec.refine) for width in spec.backbone.branch_channels
+            refine_block(width, 2 ** (len(widths) - 1 - level), spec.refine)
+            for level, width in enumerate(widths)
         )
         self.at_finest = AtFinest()
         self.transition_heatmap = conv_bn_relu(features, spec.heatmap_channels, kernel=1)
@@ -115,18 +128,19 @@ class PoseNetwork(HRNet):
         """
         return (images.to(self.pixel_mean.dtype) / 255 - self.pixel_mean) / self.pixel_std
 
-    def forward(self, images: Tensor, cells: Tensor | None = None) -> PoseMaps:
+    def forward(self, images: Tensor, flat_cells: Tensor | None = None) -> PoseMaps:
         """Heatmaps and offsets at a quarter of the resolution.
 
         Args:
             images: [B, 3, H, W] float, normalised; H and W multiples of 32.
-            cells: [B, M] int64, y * (W/4) + x; where given, offsets are computed at these cells alone and are
-                [B, 2K, M, 1]. Training needs no others, and they cost more than a third of a small network.
+            flat_cells: [B, M] int64, each y * (W/4) + x; where given, offsets are computed at these cells
+                alone and are [B, 2K, M, 1]. Training needs no others, and they cost more than a third of a
+                small network.
         """
         maps = [refine(x) for refine, x in zip(self.refine, self.branches(images), strict=True)]
         features = self.at_finest(maps)
         heatmap = self.head_heatmap(self.transition_heatmap(features))
-        of_joints = self.offset_feature_layers(self.transition_offset(features), cells)
+        of_joints = self.offset_feature_layers(self.transition_offset(features), flat_cells)
         offset = self.offset_final_layer(of_joints)
         return PoseMaps(heatmap, offset)
 
@@ -152,9 +166,9 @@ def enlarged(x: Tensor, size: tuple[int, int]) -> Tensor:
     return columns.view(batch, *size, channels).permute(0, 3, 1, 2)
 
 
-def _interpolation(cells: int, wanted: int, like: Tensor) -> Tensor:
-    """[wanted, cells]: weights of linear interpolation."""
-    unit = torch.eye(cells, dtype=torch.float32, device=like.device)
+def _interpolation(length: int, wanted: int, like: Tensor) -> Tensor:
+    """[wanted, length]: weights of linear interpolation."""
+    unit = torch.eye(length, dtype=torch.float32, device=like.device)
     weights = F.interpolate(unit[None], size=wanted, mode="linear", align_corners=False)
     return weights[0].T.to(like.dtype)
 

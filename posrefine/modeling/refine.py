@@ -1,23 +1,23 @@
-"""Where DCM and HSM stand on a branch, together or one at a time.
+"""What PosRefine adds to a branch: DCM, then HSM's two parts, one after another.
 
-| dcm | hsm | block                                                                |
-|-----|-----|----------------------------------------------------------------------|
-| no  | no  | nothing: DEKR                                                        |
-| yes | no  | x + g * DCM(norm(x))                                                 |
-| no  | yes | HSM whose context is plain cascaded dilated convolutions             |
-| yes | yes | HSM whose context is DCM: the paper's "DCM, then HSM", PosRefine     |
+1. x = x + g0 * DCM(norm(x))
+2. x = x + g1 * HybridSelfAttention(norm(x))
+3. x = x + g2 * GatedMLP(norm(x))
 
-With g = 0 each returns its input, bit for bit: a network that starts from a DEKR checkpoint starts as DEKR.
+DCM is the first line, HSM the others; either may be left out, for ablations, and DEKR has neither. With all g
+= 0 the input is returned, bit for bit: a network that starts from a DEKR checkpoint starts as DEKR.
 """
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from dataclasses import dataclass
 
-from torch import Tensor, nn
+from torch import nn
 
 from posrefine.modeling.dcm import DilatedConvolutionModule
-from posrefine.modeling.hsm import CascadedContext, ChannelNorm, Gain, HybridSelfAttention
+from posrefine.modeling.hsm import GatedMLP, HybridSelfAttention
+from posrefine.modeling.residual import GainedResidual
 
 __all__ = ["RefineSpec", "refine_block"]
 
@@ -30,31 +30,30 @@ class RefineSpec:
         dcm: has dilated convolution modules.
         hsm: has hybrid self-attention modules.
         gain: initial value of the gains, near 0 to start from a checkpoint, larger to start from scratch.
+        mlp_ratio: how many times wider than its branch HSM's MLP is inside.
     """
 
     dcm: bool
     hsm: bool
     gain: float = 1e-6
+    mlp_ratio: int = 2
 
 
-def refine_block(channels: int, spec: RefineSpec) -> nn.Module:
-    """The block for one branch of `channels` channels; [B, C, H, W] to the same shape."""
-    if spec.hsm:
-        context = DilatedConvolutionModule(channels) if spec.dcm else CascadedContext(channels)
-        return HybridSelfAttention(channels=channels, context=context, gain=spec.gain)
+def refine_block(channels: int, reduction: int, spec: RefineSpec) -> nn.Sequential:
+    """The context modules of one branch; [B, C, H, W] to the same shape.
+
+    Args:
+        channels: C.
+        reduction: cells of this branch along one of the coarsest branch, onto whose grid attention reduces
+            its keys; H and W must be multiples of it.
+        spec: which modules.
+    """
+    parts: OrderedDict[str, nn.Module] = OrderedDict()
     if spec.dcm:
-        return GainedDCM(channels, spec.gain)
-    return nn.Identity()
-
-
-class GainedDCM(nn.Module):
-    """DCM alone behind a per-channel gain."""
-
-    def __init__(self, channels: int, gain: float) -> None:
-        super().__init__()
-        self.norm = ChannelNorm(channels)
-        self.context = DilatedConvolutionModule(channels)
-        self.gain = Gain(channels, gain)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return x + self.gain(self.context(self.norm(x)))  # type: ignore[no-any-return]
+        parts["dcm"] = DilatedConvolutionModule(channels)
+    if spec.hsm:
+        parts["attention"] = HybridSelfAttention(channels, reduction)
+        parts["mlp"] = GatedMLP(channels, spec.mlp_ratio)
+    return nn.Sequential(
+        OrderedDict((name, GainedResidual(channels, inner, spec.gain)) for name, inner in parts.items())
+    )

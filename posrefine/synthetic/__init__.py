@@ -5,12 +5,13 @@ from posrefine.synthetic.contact_sheet import contact_sheet
 from posrefine.synthetic.crowding import crowd_index
 from posrefine.synthetic.render import render_scene, render_scenes
 from posrefine.synthetic.scene import Scene, ScenePerson
-from posrefine.synthetic.spec import EASY, HARD, MEDIUM, TRAIN, SceneSpec
+from posrefine.synthetic.spec import EASY, HARD, MEDIUM, SCENE_KINDS, TRAIN, SceneSpec
 
 __all__ = [
     "EASY",
     "HARD",
     "MEDIUM",
+    "SCENE_KINDS",
     "TRAIN",
     "Scene",
     "ScenePerson",

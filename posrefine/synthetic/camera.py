@@ -1,4 +1,9 @@
-"""A pinhole camera over a flat ground."""
+"""A pinhole camera over a flat ground.
+
+What the camera and all that paints call image px are measured from the image's corner: pixel i covers i to
+i + 1, and its middle is i + 1/2. Keypoints count in indices of pixels, as annotation files, warps and
+training do: there the middle of pixel i is i. Half a pixel is between them (`pixel_indices`).
+"""
 
 from __future__ import annotations
 
@@ -7,12 +12,17 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Camera"]
+__all__ = ["Camera", "pixel_indices"]
 
 Array = NDArray[np.float64]
 
 _NEAREST_M = 0.15
 """Points closer than this, or behind the camera, are projected as if they were here."""
+
+
+def pixel_indices(points_px: Array) -> Array:
+    """Points measured from the image's corner, in indices of pixels."""
+    return points_px - 0.5
 
 
 @dataclass(frozen=True)

@@ -38,7 +38,7 @@ def coco_annotations(scenes: Iterable[Scene], skeleton: Skeleton, first_image_id
         "licenses": [],
         "images": images,
         "annotations": annotations,
-        "categories": [_category(skeleton)],
+        "categories": [skeleton.coco_category()],
     }
 
 
@@ -74,13 +74,3 @@ def _person(scene: Scene, number: int, person: ScenePerson, skeleton: Skeleton) 
         return record | {"bbox": [round(value, 2) for value in person.full_bbox]}
     segmentation = run_length_encoding(scene.instance_map == number)
     return record | {"bbox": list(person.bbox), "area": person.area, "segmentation": segmentation}
-
-
-def _category(skeleton: Skeleton) -> dict[str, Any]:
-    return {
-        "id": 1,
-        "name": "person",
-        "supercategory": "person",
-        "keypoints": list(skeleton.joints),
-        "skeleton": [[first + 1, second + 1] for first, second in skeleton.limbs],
-    }

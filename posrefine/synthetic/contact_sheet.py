@@ -53,7 +53,10 @@ def _tile(scene: Scene, tile_px: int, skeleton: Skeleton | None) -> Image.Image:
     if skeleton is not None:
         draw = ImageDraw.Draw(tile)
         for person in scene.persons:
-            _draw_person(draw, person.keypoints(skeleton) * (scale, scale, 1.0), skeleton)
+            keypoints = person.keypoints(skeleton).copy()
+            # Sizes scale from the image's corner, indices count from the middle of the first pixel.
+            keypoints[:, :2] = (keypoints[:, :2] + 0.5) * scale - 0.5
+            _draw_person(draw, keypoints, skeleton)
     return tile
 
 

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from posrefine.synthetic.anatomy import BODY_JOINTS
 from posrefine.synthetic.backdrop import backdrop
+from posrefine.synthetic.camera import pixel_indices
 from posrefine.synthetic.faces import Light, person_faces
 from posrefine.synthetic.layout import Arrangement, arrange, clipped_boxes, crowdedness, in_frame
 from posrefine.synthetic.photometry import degrade
@@ -126,7 +127,7 @@ def _annotated_joints(attempt: _Attempt) -> NDArray[np.float32]:
     seen = visibility(attempt.buffer, attempt.joints_px, attempt.depths_m, girths)
     flags = np.where(inside, np.where(seen, 2.0, 1.0), 0.0)
     joints = np.empty((len(bodies), len(BODY_JOINTS), 3), np.float32)
-    joints[..., :2] = np.where(inside[..., None], attempt.joints_px, 0.0)
+    joints[..., :2] = np.where(inside[..., None], pixel_indices(attempt.joints_px), 0.0)
     joints[..., 2] = flags
     return joints
 

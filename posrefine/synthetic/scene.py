@@ -20,8 +20,10 @@ class ScenePerson:
 
     Attributes:
         joints: [19, 3] float32, x, y and COCO's visibility of `BODY_JOINTS`: 2 visible, 1 hidden by something
-            or by the person's own body, 0 (then x = y = 0) outside the image.
-        bbox: x, y, width, height around the visible pixels, as COCO's boxes are.
+            or by the person's own body, 0 (then x = y = 0) outside the image. In indices of pixels: whole
+            numbers are the middles of pixels, and what lies in the image is from -1/2 to its size - 1/2.
+        bbox: x, y, width, height around the visible pixels, as COCO's boxes are: from the first pixel's near
+            edge to the last one's far edge, pixel i covering i to i + 1.
         full_bbox: the same around the whole body, hidden parts included, as CrowdPose's boxes are.
         area: visible pixels, COCO's segment area.
         family: the pose's family, of `POSE_FAMILIES`.

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from posrefine.errors import ConfigurationError
 
-__all__ = ["EASY", "HARD", "MEDIUM", "TRAIN", "SceneSpec"]
+__all__ = ["EASY", "HARD", "MEDIUM", "SCENE_KINDS", "TRAIN", "SceneSpec"]
 
 
 @dataclass(frozen=True)
@@ -63,3 +64,12 @@ MEDIUM = SceneSpec(
 )
 HARD = SceneSpec(width_px=480, height_px=360, people=(3, 8), person_height=(0.3, 1.2), crowd_index=(0.8, 1.0))
 """CrowdPose's three splits: index below 0.2, below 0.8, and from 0.8 on."""
+
+SCENE_KINDS: Mapping[str, tuple[SceneSpec, ...]] = {
+    "easy": (EASY,),
+    "medium": (MEDIUM,),
+    "hard": (HARD,),
+    "all": (EASY, MEDIUM, HARD),
+    "train": (TRAIN, EASY, MEDIUM, HARD),
+}
+"""Specs that take turns, by name."""

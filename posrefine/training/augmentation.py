@@ -15,7 +15,7 @@ from PIL import Image
 from posrefine.skeletons import Skeleton
 from posrefine.training.samples import LabelledImage
 
-__all__ = ["Augmentation", "View", "apply_view"]
+__all__ = ["Augmentation", "View", "apply_view", "make_view", "pillow_coefficients", "warp"]
 
 Matrix = NDArray[np.float64]
 
@@ -52,6 +52,8 @@ class Augmentation:
             What a person looks like is learnt from those that fill their view.
         person_size_range_px: the diagonal of that person's box as the view shows it, input px, uniform in its
             logarithm. Views of any side show persons in the sizes that the network is meant for.
+        largest_cut_out: cut-outs around persons have this side at most, in short sides of the image: a person
+            that fills the image is not shown small in the middle of nothing. None: no limit.
     """
 
     input_size_px: int = 512
@@ -61,6 +63,7 @@ class Augmentation:
     flip_probability: float = 0.5
     person_probability: float = 0.0
     person_size_range_px: tuple[float, float] = (128.0, 512.0)
+    largest_cut_out: float | None = None
 
     def draw(self, rng: np.random.Generator, labelled: LabelledImage) -> View:
         """A random view of the image; always takes the same number of draws from `rng`."""
@@ -73,6 +76,8 @@ class Augmentation:
             smallest, largest = self.person_size_range_px
             shown_px = smallest * (largest / smallest) ** scale
             side_px = float(labelled.diagonals_px[person]) * self.input_size_px / shown_px
+            if self.largest_cut_out is not None:
+                side_px = min(side_px, self.largest_cut_out * min(height_px, width_px))
         else:
             x, y = (width_px - 1) / 2, (height_px - 1) / 2
             low, high = self.scale_range
@@ -112,31 +117,39 @@ def make_view(
 
 
 def apply_view(labelled: LabelledImage, view: View, skeleton: Skeleton) -> LabelledImage:
-    """The image as seen through `view`, in input px; outside the photograph it is black and ignored."""
+    """The image as seen through `view`, in input px; outside the photograph it is black and ignored.
+
+    Masks of persons are left behind.
+    """
     keypoints = labelled.keypoints.copy()
     keypoints[..., :2] = keypoints[..., :2] @ view.matrix[:, :2].T + view.matrix[:, 2]
     if view.mirrored:
         keypoints = keypoints[:, list(skeleton.flip_order)]
+    known = labelled.known_joints
+    if known is not None and view.mirrored:
+        known = known[list(skeleton.flip_order)]
     zoom = float(np.sqrt(abs(np.linalg.det(view.matrix[:, :2]))))
-    coefficients = _pillow_coefficients(view.matrix)
+    coefficients = pillow_coefficients(view.matrix)
     counted = Image.fromarray((~labelled.ignored).view(np.uint8) * np.uint8(255))
     return LabelledImage(
-        pixels=_warp(Image.fromarray(labelled.pixels), coefficients, view.size_px, Image.Resampling.BILINEAR),
+        pixels=warp(Image.fromarray(labelled.pixels), coefficients, view.size_px, Image.Resampling.BILINEAR),
         keypoints=keypoints,
         areas_px2=labelled.areas_px2,
         diagonals_px=labelled.diagonals_px * np.float32(zoom),
-        ignored=_warp(counted, coefficients, view.size_px, Image.Resampling.NEAREST) == 0,
+        ignored=warp(counted, coefficients, view.size_px, Image.Resampling.NEAREST) == 0,
+        known_joints=known,
     )
 
 
-def _warp(
+def warp(
     image: Image.Image, coefficients: tuple[float, ...], size_px: int, resampling: Image.Resampling
 ) -> NDArray[np.uint8]:
+    """The square of side `size_px` that an affine map shows; `coefficients` are `pillow_coefficients`."""
     warped = image.transform((size_px, size_px), Image.Transform.AFFINE, coefficients, resampling)
     return np.asarray(warped)
 
 
-def _pillow_coefficients(matrix: Matrix) -> tuple[float, ...]:
+def pillow_coefficients(matrix: Matrix) -> tuple[float, ...]:
     """The inverse map as Pillow wants it: between corners of pixels (index + 1/2) instead of indices."""
     inverse = np.linalg.inv(matrix[:, :2])
     half = np.full(2, 0.5)

@@ -11,11 +11,10 @@ import torch
 from torch import nn
 
 from posrefine.errors import ConfigurationError, TrainingError
-from posrefine.freed_memory import keep_freed_memory
-from posrefine.modeling.adaptive_conv import at_cells
+from posrefine.modeling.adaptive_conv import at_flat_cells
 from posrefine.modeling.network import PoseNetwork
 from posrefine.training.average import AveragedModel
-from posrefine.training.losses import Losses, offset_cells, training_losses
+from posrefine.training.losses import Losses, flat_cells_to_learn, training_losses
 from posrefine.training.recipe import TrainRecipe
 from posrefine.training.samples import Batch
 
@@ -24,7 +23,7 @@ __all__ = ["StepReport", "Trainer", "train_steps"]
 
 @dataclass(frozen=True)
 class StepReport:
-    """What happened in one step; losses are those before the update, each times its factor."""
+    """Losses and gradient of one step; losses are those before the update, each times its factor."""
 
     step: int
     loss: float
@@ -58,9 +57,6 @@ class Trainer:
         wrap: Callable[[nn.Module], nn.Module] = lambda model: model,
     ) -> None:
         self.recipe, self.device, self.step = recipe, device, 0
-        if device.type == "cpu":
-            # A step's activations are the last one's again; otherwise their pages fault at every step.
-            keep_freed_memory()
         # Convolutions in channels-last order are faster on CPUs and GPUs alike.
         self.model = model.to(device, memory_format=torch.channels_last).train()  # type: ignore[call-overload]
         self.average = AveragedModel(self.model, recipe.ema_decay)
@@ -69,26 +65,33 @@ class Trainer:
             _parameter_groups(self.model, recipe.weight_decay), lr=recipe.learning_rate, fused=True
         )
         self._persons = 0
+        self._buffers = list(self.model.buffers())
+        self._buffers_before = [buffer.clone() for buffer in self._buffers]
 
     def train_step(self, batch: Batch) -> StepReport:
         """One update from one batch.
 
         Raises:
             TrainingError: the loss or the gradient is not finite, or no batch so far had a labelled person.
-                The weights are then those of the step before.
+                Weights and running statistics are then those of the step before.
         """
         self._check_persons(batch)
         rate = self.recipe.learning_rate_at(self.step)
         for group in self._optimizer.param_groups:
             group["lr"] = rate
         self._optimizer.zero_grad(set_to_none=True)
+        # The forward pass already moves the norms' running statistics.
+        torch._foreach_copy_(self._buffers_before, self._buffers)
         losses = self._losses(batch.to(self.device))
         losses.total.backward()  # type: ignore[no-untyped-call]
         norm = nn.utils.clip_grad_norm_(self.model.parameters(), self.recipe.gradient_clip_norm)
         total, heatmap, offset, gradient = torch.stack(
             [losses.total, losses.heatmap, losses.offset, norm]
         ).tolist()
-        self._check_finite(total, gradient, rate)
+        if not (math.isfinite(total) and math.isfinite(gradient)):
+            torch._foreach_copy_(self._buffers, self._buffers_before)
+            self._persons -= batch.persons
+            raise _not_finite(self.step, total, gradient, rate)
         self._optimizer.step()
         self.average.update(self.model, self.step)
         report = StepReport(self.step, total, heatmap, offset, gradient, rate, batch.persons)
@@ -133,11 +136,13 @@ class Trainer:
         images = self.model.normalise(batch.images.permute(0, 3, 1, 2))
         images = images.contiguous(memory_format=torch.channels_last)
         count = recipe.offset_cells
-        cells = None if count is None else offset_cells(batch.offset_weight, count)
+        flat_cells = None if count is None else flat_cells_to_learn(batch.offset_weight, count)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=autocast):
-            maps = self._forward(images, cells)
+            maps = self._forward(images, flat_cells)
         counted = replace(
-            batch, offset=at_cells(batch.offset, cells), offset_weight=at_cells(batch.offset_weight, cells)
+            batch,
+            offset=at_flat_cells(batch.offset, flat_cells),
+            offset_weight=at_flat_cells(batch.offset_weight, flat_cells),
         )
         return training_losses(
             maps.heatmap,
@@ -156,13 +161,12 @@ class Trainer:
                 "the annotations belong to these images and that persons exceed the smallest trained area"
             )
 
-    def _check_finite(self, loss: float, gradient_norm: float, rate: float) -> None:
-        if math.isfinite(loss) and math.isfinite(gradient_norm):
-            return
-        raise TrainingError(
-            f"step {self.step}: the loss is {loss} and the gradient's norm {gradient_norm} at learning rate "
-            f"{rate:.2e}: go on from the last checkpoint with a lower learning rate, or in float32"
-        )
+
+def _not_finite(step: int, loss: float, gradient_norm: float, rate: float) -> TrainingError:
+    return TrainingError(
+        f"step {step}: the loss is {loss} and the gradient's norm {gradient_norm} at learning rate "
+        f"{rate:.2e}: train into a new place with a lower learning rate, or in float32"
+    )
 
 
 def train_steps(trainer: Trainer, batches: Iterable[Batch], on_step: Callable[[StepReport], None]) -> None:

@@ -11,10 +11,10 @@ from dataclasses import dataclass
 import torch
 from torch.nn import functional as F
 
+from posrefine.test_protocols import STRIDE
 from posrefine.training.samples import Batch
-from posrefine.training.targets import STRIDE
 
-__all__ = ["Losses", "heatmap_loss", "offset_cells", "offset_loss", "training_losses"]
+__all__ = ["Losses", "flat_cells_to_learn", "heatmap_loss", "offset_loss", "training_losses"]
 
 SMOOTH_L1_BETA = 1 / 9
 
@@ -51,15 +51,15 @@ def offset_loss(
     return error.sum() / (weight > 0).sum().clamp(min=1)
 
 
-def offset_cells(weight: torch.Tensor, count: int) -> torch.Tensor | None:
-    """Where to compute offsets: the cells that count, then others at random; None where that is everywhere.
+def flat_cells_to_learn(weight: torch.Tensor, count: int) -> torch.Tensor | None:
+    """The cells whose offsets are computed: those that count, then random ones; None where that is all cells.
 
     Args:
         weight: [B, 2K, h, w], of the offset loss.
         count: M.
 
     Returns:
-        [B, M] int64, y * w + x, all different. Where more than M cells count, random ones of them.
+        [B, M] int64, each y * w + x, all different. Where more than M cells count, random ones of them.
     """
     counts = (weight > 0).any(dim=1).flatten(1)
     if count >= counts.shape[1]:

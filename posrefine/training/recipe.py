@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 from posrefine.errors import ConfigurationError
 
 __all__ = ["TrainRecipe"]
 
 Schedule = Literal["steps", "cosine"]
-Precision = Literal["float32", "bfloat16"]
+TrainPrecision = Literal["float32", "bfloat16"]
 
 INPUT_MULTIPLE_PX = 32
 """The network halves its input five times."""
@@ -52,7 +52,7 @@ class TrainRecipe:
     weight_decay: float = 0.0
     gradient_clip_norm: float = 5.0
     ema_decay: float = 0.999
-    precision: Precision = "float32"
+    precision: TrainPrecision = "float32"
     heatmap_factor: float = 1.0
     offset_factor: float = 0.03
     offset_saturation: float | None = None
@@ -66,14 +66,27 @@ class TrainRecipe:
             *("total_steps", "batch_size", "learning_rate", "gradient_clip_norm"),
             *("offset_cells", "offset_saturation"),
         ):
-            if getattr(self, name) is not None and getattr(self, name) <= 0:
+            if getattr(self, name) is not None and not 0 < getattr(self, name) < math.inf:
                 raise ConfigurationError(f"{name} is {getattr(self, name)}: give a number above 0")
+        for name in (
+            *("warmup_steps", "weight_decay", "heatmap_factor", "offset_factor"),
+            *("seed", "steps_without_persons"),
+        ):
+            if not 0 <= getattr(self, name) < math.inf:
+                raise ConfigurationError(f"{name} is {getattr(self, name)}: give 0 or a number above it")
+        for name, allowed in (("schedule", get_args(Schedule)), ("precision", get_args(TrainPrecision))):
+            if getattr(self, name) not in allowed:
+                raise ConfigurationError(
+                    f"{name} is {getattr(self, name)!r}: give one of {', '.join(allowed)}"
+                )
         if not 0 <= self.ema_decay < 1:
             raise ConfigurationError(f"ema_decay is {self.ema_decay}: give a number from 0 to below 1")
+        if not all(0 <= milestone <= 1 for milestone in self.milestones):
+            raise ConfigurationError(f"milestones are {self.milestones}: give fractions of the run, 0 to 1")
         starts = [start for start, _ in self.input_sizes_px]
-        if not starts or starts[0] != 0 or starts != sorted(starts):
+        if not starts or starts[0] != 0 or starts != sorted(starts) or starts[-1] > 1:
             raise ConfigurationError(
-                f"input_sizes_px starts at {starts}: give rising fractions, the first of them 0"
+                f"input_sizes_px starts at {starts}: give rising fractions of the run, the first of them 0"
             )
         for _, side_px in self.input_sizes_px:
             if side_px <= 0 or side_px % INPUT_MULTIPLE_PX:

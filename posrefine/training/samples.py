@@ -1,4 +1,4 @@
-"""What training learns from: one image with its labelled persons, and a batch of them with targets."""
+"""Samples of training: one image with its labelled persons, and a batch of them with targets."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ __all__ = ["Batch", "LabelledImage"]
 
 @dataclass(frozen=True)
 class LabelledImage:
-    """One image and the persons that an annotator saw in it.
+    """One image with the keypoints of its annotated persons.
 
     Attributes:
         pixels: [H, W, 3] uint8 RGB.
@@ -24,6 +24,9 @@ class LabelledImage:
         diagonals_px: [P] float32, sqrt(w^2 + h^2) of each person's box in the frame of `pixels`.
         ignored: [H, W] bool, True where persons may be who are not labelled (crowds, persons without
             keypoints).
+        known_joints: [K] bool, which joints the data set labels at all; the others are neither taught nor
+            denied. None: all.
+        instances: [H, W] uint8, n + 1 where person n is in front, 0 elsewhere; None: not known.
     """
 
     pixels: NDArray[np.uint8]
@@ -31,6 +34,8 @@ class LabelledImage:
     areas_px2: NDArray[np.float32]
     diagonals_px: NDArray[np.float32]
     ignored: NDArray[np.bool_]
+    known_joints: NDArray[np.bool_] | None = None
+    instances: NDArray[np.uint8] | None = None
 
     def __post_init__(self) -> None:
         persons = self.keypoints.shape[0]
@@ -42,6 +47,13 @@ class LabelledImage:
         if self.ignored.shape != self.pixels.shape[:2]:
             raise ValueError(
                 f"ignored: expected {list(self.pixels.shape[:2])}, got {list(self.ignored.shape)}"
+            )
+        joints = self.keypoints.shape[1:2]
+        if self.known_joints is not None and self.known_joints.shape != joints:
+            raise ValueError(f"known_joints: expected {list(joints)}, got {list(self.known_joints.shape)}")
+        if self.instances is not None and self.instances.shape != self.pixels.shape[:2]:
+            raise ValueError(
+                f"instances: expected {list(self.pixels.shape[:2])}, got {list(self.instances.shape)}"
             )
 
 

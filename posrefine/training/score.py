@@ -1,8 +1,9 @@
-"""Training of the rescoring network: which poses of the pose network are as good as they look.
+"""Training of the rescoring network: it predicts the OKS of the pose network's poses.
 
 Follows DEKR (Geng et al., CVPR 2021): the network's own detections on the training images, each with its best
-OKS with any annotated person of its image; squared error, Adam. Beyond DEKR, the network sees a pose's size,
-and every pose is also learnt from mirrored: a mirrored image would have given the mirrored pose.
+OKS with any annotated person of its image; squared error, Adam. Beyond DEKR, the network sees a pose's size
+and the spread of its views, and every pose is also learnt from mirrored: a mirrored image would have given
+the mirrored pose.
 """
 
 from __future__ import annotations
@@ -29,12 +30,14 @@ class ScoreExamples:
     Attributes:
         keypoints: [N, K, 2] float32, image px.
         keypoint_scores: [N, K] float32.
+        spread_px: [N, K] float32, image px, of the test's views; NaN where there was one.
         short_sides_px: [N] float32, of the poses' images.
         oks: [N] float32, best OKS with any person of the image; 0 where there is none.
     """
 
     keypoints: NDArray[np.float32]
     keypoint_scores: NDArray[np.float32]
+    spread_px: NDArray[np.float32]
     short_sides_px: NDArray[np.float32]
     oks: NDArray[np.float32]
 
@@ -123,13 +126,19 @@ def _features(examples: ScoreExamples, skeleton: Skeleton) -> torch.Tensor:
     return score_features(
         torch.from_numpy(examples.keypoints),
         torch.from_numpy(examples.keypoint_scores),
+        torch.from_numpy(examples.spread_px),
         torch.from_numpy(examples.short_sides_px),
         skeleton,
     )
 
 
 def _mirrored(examples: ScoreExamples, skeleton: Skeleton) -> ScoreExamples:
-    """What a predictor finds in mirrored images, but for where these begin: features do not tell."""
+    """The poses of the mirrored images, up to a shift in x, which no feature depends on."""
     order = list(skeleton.flip_order)
     keypoints = examples.keypoints[:, order] * np.array([-1, 1], np.float32)
-    return replace(examples, keypoints=keypoints, keypoint_scores=examples.keypoint_scores[:, order])
+    return replace(
+        examples,
+        keypoints=keypoints,
+        keypoint_scores=examples.keypoint_scores[:, order],
+        spread_px=examples.spread_px[:, order],
+    )

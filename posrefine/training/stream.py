@@ -6,55 +6,51 @@ that never stopped.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from functools import lru_cache
-from typing import Protocol
+from dataclasses import dataclass, field, replace
 
 import numpy as np
-from numpy.typing import NDArray
 
 from posrefine.skeletons import Skeleton
 from posrefine.training.augmentation import Augmentation, apply_view
+from posrefine.training.mixture import Mixture, Source
+from posrefine.training.pasting import Pasting
+from posrefine.training.photometry import Photometry
 from posrefine.training.recipe import TrainRecipe
 from posrefine.training.samples import Batch, LabelledImage
 from posrefine.training.targets import TargetSpec, make_batch
 
-__all__ = ["Source", "ViewStream"]
+__all__ = ["ViewStream"]
 
-ORDER_STREAM, VIEW_STREAM = 0, 1
-"""Keep the random numbers of the data order and of the views apart."""
-
-
-class Source(Protocol):
-    """Labelled images by position; the same position always gives the same image."""
-
-    def __len__(self) -> int: ...
-
-    def __getitem__(self, position: int) -> LabelledImage: ...
+VIEW_STREAM, PIXEL_STREAM, PASTE_STREAM = 1, 2, 3
+"""Keep the random numbers of views, colours and pasted persons apart, and from those of the data order, 0."""
 
 
 @dataclass(frozen=True)
 class ViewStream:
     """The batches of a run; item s is this process's share of step s.
 
-    Every epoch goes through the source once, in an order of its own.
+    Every epoch goes through a source once, in an order of its own.
 
     Attributes:
-        source: where the images come from.
+        source: where the images come from; a mixture of several draws from each by its share.
         skeleton: of the source's keypoints.
         recipe: gives seed, batch size and input size.
         augmentation: gives the ranges of the views; its input size is replaced by the recipe's.
         targets: sizes of the targets.
         rank, world_size: this process and how many train together.
+        photometry: what happens to the views' colours.
+        pasting: puts rendered persons into views of images without masks; None: nobody.
     """
 
-    source: Source
+    source: Source | Mixture
     skeleton: Skeleton
     recipe: TrainRecipe
     augmentation: Augmentation
     targets: TargetSpec
     rank: int = 0
     world_size: int = 1
+    photometry: Photometry = field(default_factory=Photometry)
+    pasting: Pasting | None = None
 
     def __getitem__(self, step: int) -> Batch:
         """This process's images of step `step`, augmented, with targets."""
@@ -67,14 +63,14 @@ class ViewStream:
         return [self._view(step, place, augmentation) for place in places]
 
     def _view(self, step: int, place: int, augmentation: Augmentation) -> LabelledImage:
-        epoch, position = divmod(step * self.recipe.batch_size + place, len(self.source))
-        order = _epoch_order(self.recipe.seed, epoch, len(self.source))
-        labelled = self.source[int(order[position])]
-        rng = np.random.default_rng([self.recipe.seed, VIEW_STREAM, step, place])
-        view = augmentation.draw(rng, labelled)
-        return apply_view(labelled, view, self.skeleton)
-
-
-@lru_cache(maxsize=2)
-def _epoch_order(seed: int, epoch: int, count: int) -> NDArray[np.int64]:
-    return np.random.default_rng([seed, ORDER_STREAM, epoch]).permutation(count)
+        seed = self.recipe.seed
+        mixture = self.source if isinstance(self.source, Mixture) else Mixture.of(self.source)
+        source, position = mixture.draw(seed, step * self.recipe.batch_size + place)
+        labelled = source[position]
+        view = augmentation.draw(np.random.default_rng([seed, VIEW_STREAM, step, place]), labelled)
+        seen = apply_view(labelled, view, self.skeleton)
+        if self.pasting is not None and labelled.instances is None:
+            rng = np.random.default_rng([seed, PASTE_STREAM, step, place])
+            seen = self.pasting.apply(seen, self.skeleton, rng)
+        rng = np.random.default_rng([seed, PIXEL_STREAM, step, place])
+        return replace(seen, pixels=self.photometry.apply(seen.pixels, rng))

@@ -1,4 +1,4 @@
-"""What the network should answer for images: heatmaps, offsets, and how much each cell counts.
+"""Targets of images: heatmaps, offsets, and the weight of each cell in the losses.
 
 Follows DEKR (Geng et al., CVPR 2021) and its public code, with the centre's sigma of 4 for both data sets.
 Everything here is in heatmap cells: input px divided by 4.
@@ -13,12 +13,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from posrefine.test_protocols import STRIDE
 from posrefine.training.samples import Batch, LabelledImage
 
-__all__ = ["STRIDE", "TargetSpec", "make_batch"]
-
-STRIDE = 4
-"""Input px per heatmap cell."""
+__all__ = ["TargetSpec", "make_batch"]
 
 Floats = NDArray[np.float32]
 Integers = NDArray[np.int64]
@@ -49,7 +47,8 @@ def make_batch(images: Sequence[LabelledImage], spec: TargetSpec) -> Batch:
     persons would keep Python from the training step beside it. In heatmap cells:
 
     - heatmap: 1 at a joint; the last channel is the centre.
-    - heatmap_weight: 1 near a joint, less on background, 0 in ignored regions.
+    - heatmap_weight: 1 near a joint, less on background, 0 in ignored regions and for joints that an image's
+      data set does not label.
     - offset: cell minus joint, so that `cell - offset` is the joint; x and y of joint 0, of joint 1, ...
     - offset_weight: 1 / diagonal (input px) around a centre, else 0.
     """
@@ -58,6 +57,10 @@ def make_batch(images: Sequence[LabelledImage], spec: TargetSpec) -> Batch:
     maps = len(images), height, width
     heatmap, weight = _heatmaps(persons, spec, maps)
     weight *= np.stack([_counted_cells(image.ignored) for image in images])[:, None]
+    for number, image in enumerate(images):
+        if image.known_joints is not None:
+            # The centre, the last channel, is the mean of the joints that are labelled.
+            weight[number, :-1][~image.known_joints] = 0
     offset, offset_weight = _offsets(persons, spec.offset_radius_cells, maps)
     return Batch(
         images=torch.from_numpy(np.stack([image.pixels for image in images])),
@@ -74,7 +77,7 @@ class _Persons:
     """The persons of a batch, in heatmap cells but for their diagonals.
 
     Attributes:
-        image: [N] whose they are.
+        image: [N] position of each person's image in the batch.
         joints: [N, K, 3] x, y, visibility.
         centres: [N, 3] mean of the labelled joints; the third number is 1 for persons that get a centre.
         diagonals_px: [N] input px.
@@ -107,8 +110,12 @@ def _centres(joints: Floats, areas_px2: Floats, min_area_px2: float) -> Floats:
 
 
 def _inside(marks: Floats, height: int, width: int) -> NDArray[np.bool_]:
+    """Which marks [..., 3] are labelled and on the image: from -0.5 to size - 0.5 in its px."""
     x, y, labelled = marks[..., 0], marks[..., 1], marks[..., 2] > 0
-    inside: NDArray[np.bool_] = labelled & (x >= 0) & (y >= 0) & (x < width) & (y < height)
+    first = -0.5 / STRIDE
+    inside: NDArray[np.bool_] = (
+        labelled & (x >= first) & (y >= first) & (x <= width + first) & (y <= height + first)
+    )
     return inside
 
 

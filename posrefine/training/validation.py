@@ -9,9 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from posrefine.inference.poses import Poses
 from posrefine.inference.predictor import Predictor
-from posrefine.inference.protocol import OFFICIAL, Protocol
 from posrefine.metrics import (
     CocoMetrics,
     CrowdPoseMetrics,
@@ -20,12 +18,14 @@ from posrefine.metrics import (
     GroundTruthBuilder,
     match_images,
     metrics_of,
-    protocol_named,
+    oks_rules,
 )
 from posrefine.modeling.network import PoseNetwork
 from posrefine.modeling.score_net import ScoreNet
+from posrefine.poses import Poses
 from posrefine.skeletons import Skeleton
 from posrefine.synthetic import coco_annotations, render_scenes
+from posrefine.test_protocols import OFFICIAL, TestProtocol
 
 __all__ = ["ValidationSet"]
 
@@ -54,15 +54,10 @@ class ValidationSet:
 
         Images of the file without pixels are left out.
         """
-        builder = GroundTruthBuilder(protocol_named(skeleton.name))
-        for category in annotations["categories"]:
-            builder.add_category(category)
-        for record in annotations["images"]:
-            if record["id"] in images:
-                builder.add_image(record)
-        for record in annotations["annotations"]:
-            if record["image_id"] in images:
-                builder.add_person(record)
+        builder = GroundTruthBuilder(oks_rules(skeleton.name))
+        builder.add_categories(annotations["categories"])
+        builder.add_images([record for record in annotations["images"] if record["id"] in images])
+        builder.add_persons([record for record in annotations["annotations"] if record["image_id"] in images])
         truth = builder.build()[0]
         return ValidationSet(images, truth, skeleton)
 
@@ -80,7 +75,7 @@ class ValidationSet:
         *,
         scales: Sequence[float] = (1.0,),
         flip: bool = False,
-        protocol: Protocol = OFFICIAL,
+        protocol: TestProtocol = OFFICIAL,
         score_net: ScoreNet | None = None,
     ) -> CocoMetrics | CrowdPoseMetrics:
         """Evaluate `model` on these images; the arguments are `Predictor`'s."""
@@ -98,7 +93,7 @@ class ValidationSet:
         poses: list[Poses] = []
         for start in range(0, len(ids), IMAGES_AT_ONCE):
             poses += predictor([self.images[image_id] for image_id in ids[start : start + IMAGES_AT_ONCE]])
-        judged_by = protocol_named(self.skeleton.name)
+        judged_by = oks_rules(self.skeleton.name)
         table = match_images(self.truth, _detections(self.truth.image_ids, poses), judged_by)
         return metrics_of(table, self.truth.crowd_index, judged_by)
 

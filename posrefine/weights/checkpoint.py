@@ -7,6 +7,7 @@ import io
 import json
 import pickle
 import struct
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -18,6 +19,7 @@ from safetensors import SafetensorError
 from torch import Tensor
 
 from posrefine.errors import WeightsError
+from posrefine.weights.plain import plain_tensors, shown_name
 
 __all__ = ["Checkpoint", "decode_checkpoint", "encode_safetensors"]
 
@@ -35,6 +37,7 @@ _DAMAGE = (
     AttributeError,
     AssertionError,
     OverflowError,
+    MemoryError,
     struct.error,
 )
 
@@ -46,7 +49,7 @@ class Checkpoint:
     Attributes:
         name: what to call the file in messages.
         sha256: hex digest of the file's bytes.
-        tensors: by the file's own names, on the CPU.
+        tensors: by the file's own names, on the CPU, all of them plain (`plain_tensors`).
         metadata: safetensors' text metadata; empty for pickles.
     """
 
@@ -64,13 +67,15 @@ def decode_checkpoint(data: bytes, name: str) -> Checkpoint:
         name: what to call it in messages.
 
     Raises:
-        WeightsError: the bytes are no checkpoint, are cut short, or hold more than tensors and plain values.
+        WeightsError: the bytes are no checkpoint, are cut short, hold more than tensors and plain values, or
+            a tensor that is not plain.
     """
     digest = hashlib.sha256(data).hexdigest()
     if data[_HEADER_LENGTH_BYTES : _HEADER_LENGTH_BYTES + 1] == b"{":
-        return Checkpoint(name, digest, _safetensors_tensors(data, name), _safetensors_header(data)[0])
+        tensors = plain_tensors(_safetensors_tensors(data, name), name)
+        return Checkpoint(name, digest, tensors, _checked_metadata(data, name))
     if data.startswith((_ZIP_MAGIC, _PICKLE_MAGIC)):
-        return Checkpoint(name, digest, _pickle_tensors(data, name))
+        return Checkpoint(name, digest, plain_tensors(_pickle_tensors(data, name), name))
     raise WeightsError(
         f"weights {name}: {len(data)} bytes beginning with {data[:16]!r} are neither safetensors nor a "
         "PyTorch checkpoint; download the file again or name another one"
@@ -85,25 +90,45 @@ def encode_safetensors(tensors: Mapping[str, Tensor], metadata: Mapping[str, str
     """
     plain = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
     blob = safetensors.torch.save(plain)
-    _, entries, data_start = _safetensors_header(blob)
+    (length,) = struct.unpack_from("<Q", blob)
+    data_start = _HEADER_LENGTH_BYTES + length
+    entries = json.loads(blob[_HEADER_LENGTH_BYTES:data_start])
     header = {"__metadata__": dict(sorted(metadata.items()))} if metadata else {}
     text = json.dumps(header | entries, separators=(",", ":")).encode()
     text += b" " * (-len(text) % _ALIGNMENT_BYTES)
     return struct.pack("<Q", len(text)) + text + blob[data_start:]
 
 
-def _safetensors_header(data: bytes) -> tuple[dict[str, str], dict[str, Any], int]:
-    """Metadata, tensor entries and the byte at which tensor data begins."""
+def _checked_metadata(data: bytes, name: str) -> dict[str, str]:
+    """The metadata of a file that the library could read, which lets more pass than the format allows."""
+
+    def each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        keys = Counter(key for key, _ in pairs)
+        for key, count in keys.items():
+            if count > 1:
+                raise WeightsError(
+                    f"weights {name}: the header names {shown_name(key)!r} twice, so nobody knows which is "
+                    "meant; save the network again"
+                )
+        return dict(pairs)
+
     (length,) = struct.unpack_from("<Q", data)
-    entries: dict[str, Any] = json.loads(data[_HEADER_LENGTH_BYTES : _HEADER_LENGTH_BYTES + length])
-    metadata: dict[str, str] = entries.pop("__metadata__", {})
-    return metadata, entries, _HEADER_LENGTH_BYTES + length
+    entries = json.loads(
+        data[_HEADER_LENGTH_BYTES : _HEADER_LENGTH_BYTES + length], object_pairs_hook=each_once
+    )
+    metadata: dict[str, str] | None = entries.get("__metadata__", {})
+    if metadata is None:
+        raise WeightsError(
+            f"weights {name}: the header's metadata is null, wanted an object of texts or none at "
+            "all; save the network again"
+        )
+    return metadata
 
 
 def _safetensors_tensors(data: bytes, name: str) -> dict[str, Tensor]:
     try:
         return safetensors.torch.load(data)
-    except SafetensorError as error:
+    except (SafetensorError, *_DAMAGE) as error:
         raise WeightsError(
             f"weights {name}: broken safetensors file of {len(data)} bytes ({error}); download it again"
         ) from error
@@ -133,11 +158,13 @@ def _state_dict(loaded: object, name: str) -> dict[str, Tensor]:
             f"weights {name}: holds a {type(inner).__name__}; "
             "wanted a state dict, plain or under `state_dict`"
         )
-    tensors = {str(key): value for key, value in inner.items() if isinstance(value, Tensor)}
+    tensors = {
+        key: value for key, value in inner.items() if isinstance(key, str) and isinstance(value, Tensor)
+    }
     if not tensors:
-        seen = ", ".join(map(str, list(inner)[:5])) or "nothing"
+        seen = ", ".join(map(shown_name, list(inner)[:5])) or "nothing"
         raise WeightsError(
-            f"weights {name}: holds no tensors (it holds {seen}); "
+            f"weights {name}: holds no tensors under names (it holds {seen}); "
             "wanted a state dict, plain or under `state_dict`"
         )
     return tensors

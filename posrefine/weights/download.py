@@ -6,6 +6,7 @@ import contextlib
 import fcntl
 import hashlib
 import http.client
+import logging
 import os
 import time
 import urllib.error
@@ -13,10 +14,12 @@ import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from posrefine.errors import WeightsError
+from posrefine.errors import DownloadFailed, WeightsError
 from posrefine.weights.zoo import ZooEntry
 
 __all__ = ["Progress", "cache_directory", "fetch"]
+
+logger = logging.getLogger(__name__)
 
 Progress = Callable[[int, int | None], None]
 """Called with the bytes at hand and, where the server says, the bytes in all."""
@@ -24,6 +27,7 @@ Progress = Callable[[int, int | None], None]
 _ATTEMPTS = 5
 _TIMEOUT_S = 30.0
 _CHUNK_BYTES = 1 << 20
+_LOG_INTERVAL_S = 5.0
 _RETRIED_STATUSES = {408, 416, 429, 500, 502, 503, 504}
 
 
@@ -50,11 +54,12 @@ def fetch(
     Args:
         entry: what to fetch.
         directory: where to keep it; by default `cache_directory()`.
-        progress: told about every chunk.
+        progress: told about every chunk; by default the log is, every few seconds.
         retry_delay_s: pause before the second attempt, doubled for each further one.
 
     Raises:
-        WeightsError: the address cannot be reached, or the file is not the one whose checksum the zoo lists.
+        DownloadFailed: the address cannot be reached, or has another file than the zoo lists.
+        WeightsError: the cache cannot be written, or what it holds is not that file.
     """
     if entry.bundled is not None:
         return entry.bundled
@@ -64,8 +69,24 @@ def fetch(
         return _checked(target, entry)
     with _alone(directory, target):
         if not target.exists():
-            _download(entry, target, progress, retry_delay_s)
+            _download(entry, target, progress or _Logged(entry, directory), retry_delay_s)
         return _checked(target, entry)
+
+
+class _Logged:
+    """Says in the log that a download begins, how far it is, and that it ended."""
+
+    def __init__(self, entry: ZooEntry, directory: Path) -> None:
+        self._name, self._due = entry.name, 0.0
+        logger.info("weights %s: downloading %s to %s", entry.name, entry.url, directory)
+
+    def __call__(self, at_hand: int, total: int | None) -> None:
+        now, whole = time.monotonic(), at_hand == total
+        if now < self._due and not whole:
+            return
+        self._due = now + _LOG_INTERVAL_S
+        of_all = "" if total is None else f" of {total / 1e6:,.1f} MB ({int(100 * at_hand / total)}%)"
+        logger.info("weights %s: %s%s", self._name, f"{at_hand / 1e6:,.1f} MB", of_all)
 
 
 @contextlib.contextmanager
@@ -84,7 +105,7 @@ def _alone(directory: Path, target: Path) -> Iterator[None]:
         yield
 
 
-def _download(entry: ZooEntry, target: Path, progress: Progress | None, retry_delay_s: float) -> None:
+def _download(entry: ZooEntry, target: Path, progress: Progress, retry_delay_s: float) -> None:
     part = target.with_name(target.name + ".part")
     resumed = part.exists()
     _complete(entry, part, progress, retry_delay_s)
@@ -95,7 +116,7 @@ def _download(entry: ZooEntry, target: Path, progress: Progress | None, retry_de
     found = _sha256(part)
     if not found.startswith(entry.sha256_prefix):
         part.unlink()
-        raise WeightsError(
+        raise DownloadFailed(
             f"weights {entry.name}: {entry.url} has sha256 {found[:8]}..., wanted {entry.sha256_prefix}...; "
             "the download was discarded: something between here and the server changes files, or the "
             "publisher replaced it"
@@ -103,14 +124,14 @@ def _download(entry: ZooEntry, target: Path, progress: Progress | None, retry_de
     part.replace(target)
 
 
-def _complete(entry: ZooEntry, part: Path, progress: Progress | None, retry_delay_s: float) -> None:
+def _complete(entry: ZooEntry, part: Path, progress: Progress, retry_delay_s: float) -> None:
     for attempt in range(1, _ATTEMPTS + 1):
         try:
             _append(entry, part, progress)
             return
         except (OSError, http.client.HTTPException) as error:
             if attempt == _ATTEMPTS or _is_final(error):
-                raise WeightsError(_unreachable(entry, part, error)) from error
+                raise DownloadFailed(_unreachable(entry, part, error)) from error
         time.sleep(retry_delay_s * 2 ** (attempt - 1))
 
 
@@ -118,7 +139,7 @@ def _is_final(error: Exception) -> bool:
     return isinstance(error, urllib.error.HTTPError) and error.code not in _RETRIED_STATUSES
 
 
-def _append(entry: ZooEntry, part: Path, progress: Progress | None) -> None:
+def _append(entry: ZooEntry, part: Path, progress: Progress) -> None:
     """One attempt: ask for what is missing and write it behind what is there."""
     at_hand = part.stat().st_size if part.exists() else 0
     request = urllib.request.Request(entry.url, headers={"Range": f"bytes={at_hand}-"} if at_hand else {})
@@ -138,15 +159,14 @@ def _append(entry: ZooEntry, part: Path, progress: Progress | None) -> None:
 
 
 def _write(
-    response: http.client.HTTPResponse, part: Path, at_hand: int, total: int | None, progress: Progress | None
+    response: http.client.HTTPResponse, part: Path, at_hand: int, total: int | None, progress: Progress
 ) -> None:
     with part.open("r+b" if at_hand else "wb") as file:
         file.seek(at_hand)
         while chunk := response.read(_CHUNK_BYTES):
             file.write(chunk)
             at_hand += len(chunk)
-            if progress is not None:
-                progress(at_hand, total)
+            progress(at_hand, total)
     if total is not None and at_hand < total:
         raise ConnectionError(f"the connection ended after {at_hand} of {total} bytes")
 

@@ -1,4 +1,7 @@
-"""Put a reading into a module, or say which tensor does not fit."""
+"""Put a reading into a module, or say which tensor does not fit.
+
+All is checked before anything is copied, so that a network is filled wholly or left as it was.
+"""
 
 from __future__ import annotations
 
@@ -9,9 +12,11 @@ import torch
 from torch import Tensor, nn
 
 from posrefine.errors import WeightsError
-from posrefine.modeling.hsm import Gain
+from posrefine.modeling.residual import Gain
 from posrefine.skeletons import SKELETONS
+from posrefine.weights.plain import shown_name
 from posrefine.weights.readers.reading import Reading
+from posrefine.weights.values import as_in_module
 
 __all__ = ["Fit", "fit"]
 
@@ -42,12 +47,13 @@ def fit(module: nn.Module, reading: Reading, name: str, *, strict: bool) -> Fit:
 
     Args:
         module: a pose network or a rescoring network.
-        reading: tensors by the module's names.
+        reading: plain tensors by the module's names.
         name: what to call the file in messages.
         strict: refuse a file that lacks tensors it should hold, or holds unknown ones.
 
     Raises:
-        WeightsError: a tensor does not fit (the first one is named) or is not finite, or names differ.
+        WeightsError: a tensor does not fit (the first one is named), cannot be used or becomes infinite in
+            the module's number format, or names differ.
     """
     own = module.state_dict()
     _check_shapes(own, reading.tensors, name)
@@ -55,8 +61,10 @@ def fit(module: nn.Module, reading: Reading, name: str, *, strict: bool) -> Fit:
     unexpected = [key for key in reading.tensors if key not in own and not key.endswith(_CONSTANTS)]
     if strict:
         _check_names([key for key in missing if not _may_lack(key, reading)], unexpected, name)
-    _check_values(own, reading.tensors, name)
-    found = {key: value for key, value in reading.tensors.items() if key in own}
+    found = {
+        key: as_in_module(key, reading.tensors[key], own[key], name) for key in own if key not in missing
+    }
+    _check_grids(own, found, name)
     if not reading.backbone_only and not _holds_refinement(reading):
         found |= _closed_gains(module)
     module.load_state_dict(own | found)
@@ -91,10 +99,10 @@ def _check_shapes(own: Mapping[str, Tensor], found: Mapping[str, Tensor], name: 
 
 
 def _advice(own: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> str:
-    if _differ(_WIDTH_AT, own, found):
+    if _other_length(_WIDTH_AT, own, found):
         width = found[_WIDTH_AT].shape[0]
         return f"this checkpoint is of HRNet width {width}: build the w{width} variant"
-    if _differ(_JOINTS_AT, own, found):
+    if _other_length(_JOINTS_AT, own, found):
         joints = found[_JOINTS_AT].shape[0] - 1
         known = next((s.name.upper() for s in SKELETONS.values() if s.num_joints == joints), None)
         return f"this checkpoint holds {joints} joints: build with " + (
@@ -103,8 +111,11 @@ def _advice(own: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> str:
     return "build the variant and skeleton that the checkpoint was trained for"
 
 
-def _differ(key: str, own: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> bool:
-    return key in own and key in found and own[key].shape[0] != found[key].shape[0]
+def _other_length(key: str, own: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> bool:
+    """Whether a tensor is of the right kind, but for more or fewer channels."""
+    if key not in own or key not in found or own[key].ndim != found[key].ndim:
+        return False
+    return own[key].shape[0] != found[key].shape[0]
 
 
 def _check_names(missing: list[str], unexpected: list[str], name: str) -> None:
@@ -118,26 +129,13 @@ def _check_names(missing: list[str], unexpected: list[str], name: str) -> None:
 
 
 def _short(names: list[str]) -> str:
-    return ", ".join(names[:_NAMES_SHOWN]) + (", ..." if len(names) > _NAMES_SHOWN else "")
+    return ", ".join(map(shown_name, names[:_NAMES_SHOWN])) + (", ..." if len(names) > _NAMES_SHOWN else "")
 
 
-def _check_values(own: Mapping[str, Tensor], found: Mapping[str, Tensor], name: str) -> None:
+def _check_grids(own: Mapping[str, Tensor], found: Mapping[str, Tensor], name: str) -> None:
     for key, value in found.items():
-        if value.is_floating_point() and not _is_finite(value):
-            raise WeightsError(
-                f"weights {name}: tensor {key} holds NaN or infinity; the training run diverged or the file "
-                "is damaged: use an earlier checkpoint"
-            )
-        if key.endswith(_REGULAR_MATRIX) and key in own and not torch.equal(value.to(own[key]), own[key]):
+        if key.endswith(_REGULAR_MATRIX) and not torch.equal(value, own[key]):
             raise WeightsError(
                 f"weights {name}: tensor {key} is {value.tolist()}, wanted {own[key].tolist()}; "
                 "a network trained with another sampling grid cannot be used here"
             )
-
-
-def _is_finite(value: Tensor) -> bool:
-    """Looks at the extremes alone, which a NaN becomes: one pass without a mask as large as the tensor."""
-    if value.numel() == 0:
-        return True
-    low, high = torch.aminmax(value)
-    return bool(torch.isfinite(low) & torch.isfinite(high))

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from posrefine.modeling.trained_for import TrainedFor
+
 __all__ = ["WeightsInfo"]
 
 
@@ -17,6 +19,8 @@ class WeightsInfo:
         origin: the path, zoo name or address the file was named by.
         format: `posrefine`, `dekr`, `mmpose`, `imagenet` or `rescore`.
         protocol: test-time protocol the weights were trained for: `official`, `mmpose` or `posrefine`.
+        trained_for: how a network with these weights is tested: input size, protocol, scales. None
+            for what is not a whole pose network: a rescoring network or a bare backbone.
         skeleton: name of the skeleton, None for a bare backbone.
         licence: SPDX name where the file or the zoo states one.
         note: what the file says must be known about the poses that it gives.
@@ -30,6 +34,7 @@ class WeightsInfo:
     origin: str
     format: str
     protocol: str
+    trained_for: TrainedFor | None = None
     skeleton: str | None = None
     licence: str | None = None
     note: str | None = None

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 
+from posrefine.text_table import text_table
+
 __all__ = ["ZOO", "ZooEntry", "zoo_entry_of", "zoo_table"]
 
 _DEKR = "https://download.openmmlab.com/mmpose/v1/body_2d_keypoint/dekr"
@@ -34,6 +36,8 @@ class ZooEntry:
         protocol: test-time protocol the weights belong to.
         published_ap: the publisher's AP in percent, None where the file is not a whole network.
         published_on: data set of that figure.
+        scales: test scales that are recommended with these weights.
+        score_weights: name of the entry that holds the rescoring network trained beside them.
     """
 
     name: str
@@ -46,6 +50,8 @@ class ZooEntry:
     protocol: str
     published_ap: float | None = None
     published_on: str | None = None
+    scales: tuple[float, ...] = (1.0,)
+    score_weights: str | None = None
 
     @property
     def file_name(self) -> str:
@@ -70,6 +76,7 @@ def _network(width: int, skeleton: str, file: str, sha256_prefix: str, ap: float
         protocol="mmpose",
         published_ap=ap,
         published_on={"coco": "COCO val2017", "crowdpose": "CrowdPose test"}[skeleton],
+        score_weights=f"mmpose:rescore_{skeleton}",
     )
 
 
@@ -115,14 +122,16 @@ _ENTRIES = (
     ZooEntry(
         name="posrefine:tiny_coco",
         url=f"{_PACKAGE}posrefine_tiny_coco.safetensors",
-        sha256_prefix="72198e48",
+        sha256_prefix="0068a78f",
         licence="Apache-2.0",
         variant="posrefine_tiny",
         skeleton="coco",
         input_size_px=256,
         protocol="posrefine",
-        published_ap=45.1,
-        published_on="500 rendered scenes",
+        published_ap=36.9,
+        published_on="60 rendered scenes",
+        scales=(1.0, 1.5, 2.0, 2.5),
+        score_weights="posrefine:tiny_coco_score",
     ),
     ZooEntry(
         name="posrefine:tiny_coco_score",
@@ -148,10 +157,7 @@ def zoo_entry_of(sha256: str) -> ZooEntry | None:
 def zoo_table() -> str:
     """The zoo as aligned text columns, one line an entry, for a terminal."""
     header = ("name", "build_model", "skeleton", "input px", "published AP", "licence", "sha256", "address")
-    rows = [header, *(_row(entry) for entry in ZOO.values())]
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines = ("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in rows)
-    return "\n".join(line.rstrip() for line in lines)
+    return text_table([header, *(_row(entry) for entry in ZOO.values())])
 
 
 def _row(entry: ZooEntry) -> tuple[str, ...]:

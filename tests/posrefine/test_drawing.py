@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from posrefine.drawing import draw_annotated, draw_poses, draw_spread
-from posrefine.inference.poses import Poses
+from posrefine.poses import Poses
 from posrefine.skeletons import COCO, CROWDPOSE
 
 

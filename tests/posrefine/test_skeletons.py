@@ -2,6 +2,7 @@ import dataclasses
 
 import pytest
 
+from posrefine.errors import ConfigurationError
 from posrefine.skeletons import COCO, CROWDPOSE, SKELETONS
 
 every_skeleton = pytest.mark.parametrize("skeleton", SKELETONS.values(), ids=SKELETONS)
@@ -48,10 +49,10 @@ def test_the_unit_of_rescoring_is_the_left_and_right_side_of_the_torso():
 
 
 def test_one_sigma_too_few_is_refused():
-    with pytest.raises(ValueError, match="16 sigmas for 17 joints"):
+    with pytest.raises(ConfigurationError, match="16 sigmas for 17 joints"):
         dataclasses.replace(COCO, sigmas=COCO.sigmas[:-1])
 
 
 def test_a_repeated_joint_is_refused():
-    with pytest.raises(ValueError, match="joint names repeat"):
+    with pytest.raises(ConfigurationError, match="joint names repeat"):
         dataclasses.replace(COCO, joints=("nose", *COCO.joints[:-1]))

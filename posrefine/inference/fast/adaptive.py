@@ -1,4 +1,4 @@
-"""Which form of the offset head a device gets."""
+"""Choice of the offset head's implementation by device."""
 
 from __future__ import annotations
 
@@ -11,9 +11,10 @@ import torch
 from torch import Tensor
 
 from posrefine.inference.fast.backend import Backend
+from posrefine.inference.fast.offsets import Offsets
+from posrefine.inference.fast.on_device import on_device
 from posrefine.inference.fast.points import PointOffsetHead
 from posrefine.inference.fast.stacked import AdaptiveKernel, StackedOffsetHead, plain_adaptive_block
-from posrefine.inference.offsets import Offsets
 from posrefine.modeling.network import PoseNetwork
 
 __all__ = ["offset_head"]
@@ -22,14 +23,14 @@ _log = logging.getLogger(__name__)
 
 
 class OffsetHead(Protocol):
-    """From branch maps to something that offsets can be read from."""
+    """Computes what offsets are read from: dense offsets, or features of the adaptive blocks."""
 
     def __call__(self, maps: Sequence[Tensor]) -> Tensor:
-        """Branch maps, finest first, to a tensor [B, ...]: all that is computed whoever reads."""
+        """Branch maps, finest first, to a tensor [B, ...] that `offsets` takes."""
         ...
 
     def offsets(self, computed: Tensor) -> Offsets:
-        """What `__call__` gave, to be read at cells."""
+        """Offsets by cell, from the result of `__call__`."""
         ...
 
 
@@ -63,7 +64,8 @@ def _runs(head: StackedOffsetHead, widths: Sequence[int], backend: Backend) -> b
     ]
     try:
         head([x.to(memory_format=torch.channels_last) for x in maps])
-        torch.cuda.synchronize(backend.device)
+        with on_device(backend.device):
+            torch.cuda.synchronize()
     except (RuntimeError, subprocess.SubprocessError) as error:
         # Triton builds its launcher with the machine's C compiler.
         _log.warning(

@@ -14,6 +14,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
+from posrefine.inference.fast.on_device import on_device
 from posrefine.inference.fast.stacked import CHANNELS, AdaptiveWeights
 
 __all__ = ["triton_adaptive_block"]
@@ -34,20 +35,22 @@ def triton_adaptive_block(x: Tensor, weights: AdaptiveWeights) -> Tensor:
     batch, width, height, columns = x.shape
     cells = batch * height * columns
     out = torch.empty_like(x, memory_format=torch.channels_last)
-    _adaptive_block[(triton.cdiv(cells, _CELLS_PER_PROGRAM), width // CHANNELS)](
-        x,
-        out,
-        weights.affine,
-        weights.affine_bias,
-        weights.weight,
-        weights.shift,
-        cells,
-        height,
-        columns,
-        width,
-        size=CHANNELS,
-        at_once=_CELLS_PER_PROGRAM,
-    )
+    # Triton launches on the current device, wherever the pointers point.
+    with on_device(x.device):
+        _adaptive_block[(triton.cdiv(cells, _CELLS_PER_PROGRAM), width // CHANNELS)](
+            x,
+            out,
+            weights.affine,
+            weights.affine_bias,
+            weights.weight,
+            weights.shift,
+            cells,
+            height,
+            columns,
+            width,
+            size=CHANNELS,
+            at_once=_CELLS_PER_PROGRAM,
+        )
     return out
 
 

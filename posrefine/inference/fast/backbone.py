@@ -22,7 +22,7 @@ __all__ = ["FastBackbone"]
 
 
 class FastBackbone:
-    """What `HRNet.branches` computes, up to rounding."""
+    """`HRNet.branches` on folded convolutions, equal up to rounding."""
 
     def __init__(self, network: HRNet, backend: Backend) -> None:
         stem = [fold(network.conv1, network.bn1, relu=True), fold(network.conv2, network.bn2, relu=True)]

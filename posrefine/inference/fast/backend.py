@@ -9,7 +9,12 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from posrefine.inference.fast.convolution import CudnnConvolution, OneDnnConvolution, PlainConvolution
+from posrefine.inference.fast.convolution import (
+    CudnnConvolution,
+    OneDnnConvolution,
+    PlainConvolution,
+    WidePointwiseConvolution,
+)
 from posrefine.inference.fast.folding import FoldedConvolution
 
 __all__ = ["Backend", "Convolution", "Library"]
@@ -37,7 +42,7 @@ class Library(StrEnum):
 
 @dataclass(frozen=True)
 class Backend:
-    """What layers are prepared for.
+    """Device, number format and library that layers are prepared for.
 
     Attributes:
         device: where they run.
@@ -65,6 +70,8 @@ class Backend:
 
     def convolution(self, folded: FoldedConvolution) -> Convolution:
         """A convolution with its weights on the device."""
+        if self.library is Library.ONEDNN and WidePointwiseConvolution.fits(folded):
+            return WidePointwiseConvolution(folded, self.dtype)
         if self.library is Library.ONEDNN:
             return OneDnnConvolution(folded, self.dtype)
         if self.library is Library.CUDNN:

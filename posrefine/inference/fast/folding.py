@@ -7,6 +7,8 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor, nn
 
+from posrefine.inference.fast.soundness import check_folded
+
 __all__ = ["FoldedConvolution", "fold", "norm_factors"]
 
 
@@ -38,11 +40,11 @@ class FoldedConvolution:
         return replace(self, weight=self.weight * factor.view(-1, 1, 1, 1), bias=self.bias * factor)
 
     def without_relu(self) -> FoldedConvolution:
-        """The same without ReLU."""
+        """The same convolution without ReLU."""
         return replace(self, relu=False)
 
     def inputs(self, start: int, stop: int) -> FoldedConvolution:
-        """What reads input channels `start` to `stop` only; the bias stays with those that start at 0."""
+        """The part for input channels `start` to `stop`; the bias goes to the part that starts at 0."""
         bias = self.bias if start == 0 else torch.zeros_like(self.bias)
         return replace(self, weight=self.weight[:, start:stop], bias=bias)
 
@@ -74,9 +76,11 @@ def fold(
         weight = weight * factor.view(-1, 1, 1, 1)
         bias = bias * factor + shift
     assert not isinstance(convolution.padding, str)
+    folded_weight, folded_bias = weight.float(), bias.float()
+    check_folded(folded_weight, folded_bias, weight.shape)
     return FoldedConvolution(
-        weight.float(),
-        bias.float(),
+        folded_weight,
+        folded_bias,
         (convolution.stride[0], convolution.stride[1]),
         (convolution.padding[0], convolution.padding[1]),
         (convolution.dilation[0], convolution.dilation[1]),
@@ -86,7 +90,7 @@ def fold(
 
 
 def norm_factors(norm: nn.BatchNorm2d) -> tuple[Tensor, Tensor]:
-    """What a batch norm in evaluation mode multiplies and then adds per channel, [C] float64 each."""
+    """Scale and shift per channel of a batch norm in evaluation mode, [C] float64 each."""
     assert norm.running_mean is not None
     assert norm.running_var is not None
     factor = norm.weight.detach().double() / (norm.running_var.double() + norm.eps).sqrt()

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from posrefine.inference.fast.network import FastMaps
+from posrefine.inference.fast.on_device import on_device
 
 __all__ = ["MAX_SHAPES", "CudaGraphs"]
 
@@ -35,17 +36,28 @@ class CudaGraphs:
 
     Args:
         network: what to run; must not read anything back to the host.
+        device: the GPU that it runs on, with its index.
         max_shapes: how many shapes to remember.
     """
 
-    def __init__(self, network: Callable[[Tensor], FastMaps], max_shapes: int = MAX_SHAPES) -> None:
+    def __init__(
+        self, network: Callable[[Tensor], FastMaps], device: torch.device, max_shapes: int = MAX_SHAPES
+    ) -> None:
         self._network = network
+        self._device = device
         self._max_shapes = max_shapes
         self._graphs: OrderedDict[torch.Size, _Graph | None] = OrderedDict()
-        self._pool = torch.cuda.graph_pool_handle()
+        with on_device(device):
+            self._pool = torch.cuda.graph_pool_handle()
+            # torch's own stream for recording is made once, on whatever GPU is current then.
+            self._stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]
 
     def __call__(self, images: Tensor) -> FastMaps:
         """Runs the network; the maps are the caller's."""
+        with on_device(self._device):
+            return self._replayed(images)
+
+    def _replayed(self, images: Tensor) -> FastMaps:
         shape = images.shape
         if shape not in self._graphs:
             self._remember(shape, None)
@@ -65,10 +77,14 @@ class CudaGraphs:
             self._graphs.popitem(last=False)
 
     def _record(self, images: Tensor) -> _Graph:
-        graph, static = torch.cuda.CUDAGraph(), images.clone()
-        # Other threads may go on allocating pinned memory meanwhile.
-        with torch.cuda.graph(graph, pool=self._pool, capture_error_mode="thread_local"):
-            maps = self._launch(static)
+        with on_device(self._device):
+            graph, static = torch.cuda.CUDAGraph(), images.clone()
+            # Other threads may go on allocating pinned memory meanwhile.
+            recording = torch.cuda.graph(
+                graph, pool=self._pool, stream=self._stream, capture_error_mode="thread_local"
+            )
+            with recording:
+                maps = self._launch(static)
         return _Graph(graph, static, maps)
 
     def _launch(self, images: Tensor) -> FastMaps:

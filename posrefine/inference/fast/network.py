@@ -11,15 +11,15 @@ from posrefine.inference.fast.adaptive import offset_head
 from posrefine.inference.fast.backbone import FastBackbone
 from posrefine.inference.fast.backend import Backend
 from posrefine.inference.fast.heads import FastHeatmapHead
-from posrefine.inference.fast.refine import fast_refine
-from posrefine.inference.offsets import Offsets
+from posrefine.inference.fast.offsets import Offsets
+from posrefine.inference.fast.refine import FastRefine
 from posrefine.modeling.network import PoseNetwork
 
 __all__ = ["FastMaps", "FastNetwork"]
 
 
 class FastMaps(NamedTuple):
-    """What a prepared network computes for a batch.
+    """Heatmaps of a batch, and the tensor that its offsets are read from.
 
     Attributes:
         heatmap: [B, K + 1, H/4, W/4] float32.
@@ -31,7 +31,7 @@ class FastMaps(NamedTuple):
 
 
 class FastNetwork:
-    """What a pose network in evaluation mode computes, up to rounding, from pixels.
+    """A pose network in evaluation mode on folded convolutions, from pixels; equal up to rounding.
 
     Args:
         network: read, not kept.
@@ -44,7 +44,7 @@ class FastNetwork:
         self._mean = (255 * network.pixel_mean.detach()).to(backend.device, torch.float32)
         self._std = (255 * network.pixel_std.detach()).to(backend.device, torch.float32)
         self._backbone = FastBackbone(network, backend)
-        self._refine = [fast_refine(block, backend) for block in network.refine]
+        self._refine = [FastRefine(block, backend) for block in network.refine]
         self._heatmap = FastHeatmapHead(network.transition_heatmap, network.head_heatmap, widths, backend)
         self._offset, self.adaptive = offset_head(network, widths, backend)
 
@@ -69,5 +69,5 @@ class FastNetwork:
         return pixels
 
     def offsets(self, maps: FastMaps) -> Offsets:
-        """The offsets in what the network computed."""
+        """Offsets by cell, from `FastMaps.of_joints`."""
         return self._offset.offsets(maps.of_joints)

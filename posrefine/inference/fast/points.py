@@ -20,6 +20,7 @@ from posrefine.inference.fast.backend import Backend
 from posrefine.inference.fast.folding import fold, norm_factors
 from posrefine.inference.fast.heads import FastTransition
 from posrefine.inference.fast.layers import chain_of, children_of
+from posrefine.inference.fast.soundness import check_folded
 from posrefine.modeling.adaptive_conv import AFFINE_ROWS, TAPS, AdaptiveBlock, regular_matrix
 from posrefine.modeling.network import PoseNetwork
 
@@ -57,7 +58,7 @@ class PointOffsetHead:
         return self._transition(maps)
 
     def offsets(self, features: Tensor) -> PointOffsets:
-        """What the features say, to be read at cells."""
+        """Offsets by cell, computed from the features when they are read."""
         return PointOffsets(features, self._blocks, self._final_weight, self._final_bias)
 
 
@@ -78,7 +79,7 @@ class PointOffsets:
     final_bias: Tensor
 
     def at(self, cells: Tensor) -> Tensor:
-        """See `posrefine.inference.offsets.Offsets.at`."""
+        """See `posrefine.inference.fast.offsets.Offsets.at`."""
         joints = len(self.final_weight)
         if not cells.numel():
             return self.final_bias.new_empty(*cells.shape[:2], joints, 2)
@@ -144,6 +145,7 @@ class _Block:
         factor, shift = norm_factors(block.bn)
         affine = fold(block.affine_conv)
         weight = block.weight.detach().double() * factor.view(-1, 1, 1, 1)
+        check_folded(weight.float(), shift.float(), weight.shape)
         return _Block(
             affine=_by_tap(affine.weight, joints),
             affine_bias=affine.bias.view(joints, 1, AFFINE_ROWS),
@@ -175,7 +177,7 @@ class _Stack:
     blocks: Sequence[_Block]
 
     def output(self, depth: int, cells: _Cells) -> Tensor:
-        """What the block at `depth` gives at cells [K, N], where 0 are the features: [K, N, C] float32.
+        """The output of the block at `depth` at cells [K, N]; depth 0 are the features: [K, N, C] float32.
 
         Outside the map everything is zero, as convolutions and samples find it there.
         """

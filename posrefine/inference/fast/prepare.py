@@ -9,11 +9,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from posrefine.freed_memory import keep_freed_memory
 from posrefine.inference.fast.backend import Backend, Library
 from posrefine.inference.fast.graphs import CudaGraphs
 from posrefine.inference.fast.network import FastMaps, FastNetwork
-from posrefine.inference.offsets import Offsets
+from posrefine.inference.fast.offsets import Offsets
+from posrefine.inference.fast.on_device import on_device
+from posrefine.inference.fast.soundness import check_weights
 from posrefine.modeling.network import PoseNetwork
 
 __all__ = ["Preparation", "PreparedNetwork", "bfloat16_is_fast"]
@@ -58,20 +59,22 @@ class PreparedNetwork:
 
     Args:
         network: read, not kept; its batch norms are taken as in evaluation mode.
-        device: where to run.
+        device: where to run; a GPU with its index.
         dtype: of weights and activations: float32 or bfloat16.
+
+    Raises:
+        WeightsError: a weight is not finite, or becomes so where its batch norm is multiplied in.
     """
 
     def __init__(self, network: PoseNetwork, device: torch.device, dtype: torch.dtype) -> None:
         start = time.perf_counter()
         backend = Backend.of(device, dtype)
-        with torch.inference_mode():
+        check_weights(network)
+        with torch.inference_mode(), on_device(device):
             fast = FastNetwork(network, backend)
-        if device.type == "cpu":
-            # Without it a float32 forward pass at 512x512 px spends 2% of its time on page faults.
-            keep_freed_memory()
         self._offsets = fast.offsets
-        self._run: Callable[[Tensor], FastMaps] = fast if device.type != "cuda" else CudaGraphs(fast)
+        self._run: Callable[[Tensor], FastMaps] = fast if device.type != "cuda" else CudaGraphs(fast, device)
+        self._device = device
         self.preparation = Preparation(
             str(device),
             dtype,
@@ -88,17 +91,19 @@ class PreparedNetwork:
         Args:
             images: [B, 3, H, W] uint8 RGB on the device; H and W multiples of 32.
         """
-        return self._run(images)
+        with on_device(self._device):
+            return self._run(images)
 
     def offsets(self, maps: FastMaps) -> Offsets:
-        """The offsets in what the network computed; maps of several calls may be concatenated first."""
+        """Offsets by cell, from `FastMaps.of_joints`; those of several calls may be concatenated first."""
         return self._offsets(maps)
 
 
 def bfloat16_is_fast(device: torch.device) -> bool:
     """Whether the device multiplies bfloat16 natively, faster than float32."""
     if device.type == "cuda":
-        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+        with on_device(device):
+            return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     if device.type == "cpu":
         return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
     return False

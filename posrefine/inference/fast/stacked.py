@@ -14,7 +14,8 @@ from posrefine.inference.fast.backend import Backend
 from posrefine.inference.fast.folding import FoldedConvolution, fold, norm_factors
 from posrefine.inference.fast.heads import FastTransition
 from posrefine.inference.fast.layers import chain_of, children_of
-from posrefine.inference.offsets import DenseOffsets
+from posrefine.inference.fast.offsets import DenseOffsets
+from posrefine.inference.fast.soundness import check_folded
 from posrefine.modeling.adaptive_conv import AFFINE_ROWS, TAPS, AdaptiveBlock, adaptive_convolution
 from posrefine.modeling.network import PoseNetwork
 
@@ -89,7 +90,7 @@ class StackedOffsetHead:
         return self._final(x.float())
 
     def offsets(self, offset: Tensor) -> DenseOffsets:
-        """The finished offsets, to be read at cells."""
+        """The dense offsets, by cell."""
         return DenseOffsets(offset)
 
 
@@ -98,6 +99,7 @@ def adaptive_weights(block: AdaptiveBlock, joints: int, backend: Backend) -> Ada
     channels = block.weight.shape[1]
     factor, shift = norm_factors(block.bn)
     weight = block.weight.detach().double() * factor.view(-1, 1, 1, 1)
+    check_folded(weight.float(), shift.float(), weight.shape)
     affine = fold(block.affine_conv)
     return AdaptiveWeights(
         affine=backend.tensor(_by_tap(affine.weight, joints, AFFINE_ROWS, channels)),

@@ -7,14 +7,14 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from posrefine.weights.readers.reading import Reading
+from posrefine.weights.readers.reading import Reading, misshapen
 
-__all__ = ["is_dekr", "is_rescore", "read_dekr", "read_rescore", "with_size", "without_wrapper"]
+__all__ = ["is_dekr", "is_rescore", "read_dekr", "read_rescore", "with_ours", "without_wrapper"]
 
 # `module.` is data parallelism's; `1.` comes from a half-precision wrapper that ran the network second.
 _WRAPPERS = ("module.", "1.")
 _RESCORE_NAMES = {f"{layer}.{leaf}" for layer in ("l1", "l2", "l3") for leaf in ("weight", "bias")}
-_SIZE = "size.weight"
+_OURS = {"size.weight": 1, "spread.weight": 3}
 
 
 def without_wrapper(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -40,14 +40,22 @@ def read_dekr(tensors: Mapping[str, Tensor]) -> Reading:
 
 def is_rescore(names: set[str]) -> bool:
     """Whether `names` are those of a bare rescoring network, DEKR's or ours."""
-    return names - {_SIZE} == _RESCORE_NAMES
+    return names - _OURS.keys() == _RESCORE_NAMES
 
 
-def read_rescore(tensors: Mapping[str, Tensor]) -> Reading:
+def read_rescore(tensors: Mapping[str, Tensor], file: str) -> Reading:
     """A rescoring network whose first layer reads limbs in DEKR's order, as ours does."""
-    return Reading(format="rescore", protocol="official", tensors=with_size(tensors))
+    return Reading(format="rescore", protocol="official", tensors=with_ours(tensors, file))
 
 
-def with_size(tensors: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
-    """The tensors of a rescoring network; to one that was trained without the size, it counts for nothing."""
-    return {_SIZE: torch.zeros(len(tensors["l1.weight"]), 1)} | dict(tensors)
+def with_ours(tensors: Mapping[str, Tensor], file: str) -> Mapping[str, Tensor]:
+    """The tensors of a rescoring network; size and spread count for nothing where it was trained without.
+
+    Raises:
+        WeightsError: `l1.weight` is no matrix; `file` is its checkpoint.
+    """
+    first = tensors["l1.weight"]
+    if first.ndim != 2:
+        raise misshapen(file, "l1.weight", first, "a matrix of two dimensions")
+    zeros = {name: torch.zeros(len(first), width) for name, width in _OURS.items()}
+    return zeros | dict(tensors)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from posrefine.errors import WeightsError
 from posrefine.weights.checkpoint import Checkpoint
+from posrefine.weights.plain import shown_name
 from posrefine.weights.readers.dekr import is_dekr, is_rescore, read_dekr, read_rescore, without_wrapper
 from posrefine.weights.readers.imagenet import is_imagenet, read_imagenet
 from posrefine.weights.readers.mmpose import is_mmpose, read_mmpose, read_mmpose_rescore
@@ -28,9 +29,10 @@ def read_as(part: Part, checkpoint: Checkpoint, *, mmpose_limbs: bool = False) -
     tensors = without_wrapper(checkpoint.tensors)
     names = set(tensors)
     if is_mmpose(names):
-        return read_mmpose(tensors, part)
+        return read_mmpose(tensors, part, checkpoint.name)
     if part is Part.SCORE and is_rescore(names):
-        return read_mmpose_rescore(tensors) if mmpose_limbs else read_rescore(tensors)
+        read = read_mmpose_rescore if mmpose_limbs else read_rescore
+        return read(tensors, checkpoint.name)
     if part is Part.POSE and is_dekr(names):
         return read_dekr(tensors)
     if part is Part.POSE and is_imagenet(names):
@@ -47,5 +49,5 @@ def _unknown(part: Part, file: str, names: set[str]) -> str:
         return f"weights {file}: is a rescoring network; load it into a ScoreNet, and a pose network here"
     if part is Part.SCORE and (is_dekr(names) or is_imagenet(names)):
         return f"weights {file}: is a pose network; load it with build_model's, and a rescoring network here"
-    shown = ", ".join(sorted(names)[:_NAMES_SHOWN])
+    shown = ", ".join(map(shown_name, sorted(names)[:_NAMES_SHOWN]))
     return f"weights {file}: {len(names)} tensors of no known format, beginning with {shown}; wanted {wanted}"

@@ -16,8 +16,9 @@ from torch import Tensor
 
 from posrefine.errors import WeightsError
 from posrefine.skeletons import COCO, CROWDPOSE, Skeleton
-from posrefine.weights.readers.dekr import with_size
-from posrefine.weights.readers.reading import Part, Reading
+from posrefine.weights.plain import shown_name
+from posrefine.weights.readers.dekr import with_ours
+from posrefine.weights.readers.reading import Part, Reading, misshapen
 
 __all__ = ["is_mmpose", "read_mmpose", "read_mmpose_rescore"]
 
@@ -25,7 +26,10 @@ _BACKBONE = "backbone."
 _HEATMAP = "head.heatmap_conv_layers."
 _DISPLACEMENT = "head.displacement_conv_layers."
 _RESCORE = "head.rescore_net."
-_ROWS_PER_JOINT = 6
+_LAST_LAYER = _DISPLACEMENT + "3.weight"
+_ADAPTIVE_BLOCKS = {"1": 0, "2": 1}
+_CONV_MODULE = {"conv": "0", "bn": "1"}
+_ROWS_OF_OFFSET, _ROWS_OF_AFFINE = 2, 6
 _MATRIX_ROWS = [0, 1, 3, 4]  # of [a00 - 1, a01, t0, a10, a11 - 1, t1]
 _TRANSLATION_ROWS = [2, 5]
 _IDENTITY = (1.0, 0.0, 0.0, 1.0)
@@ -45,102 +49,139 @@ _SCORE_LIMBS = {
 
 def is_mmpose(names: set[str]) -> bool:
     """Whether `names` hold mmpose v1's DEKR head."""
-    return _DISPLACEMENT + "3.weight" in names
+    return _LAST_LAYER in names
 
 
-def read_mmpose(tensors: Mapping[str, Tensor], part: Part) -> Reading:
-    """Convert the pose network, or the rescoring network that mmpose keeps in the same file."""
+def read_mmpose(tensors: Mapping[str, Tensor], part: Part, file: str) -> Reading:
+    """Convert the pose network, or the rescoring network that mmpose keeps in the same file.
+
+    Names that mmpose does not have are handed on as they are, for the fit to name or to leave out.
+
+    Raises:
+        WeightsError: a tensor has a shape that cannot be converted, or two would become the same one; `file`
+            is their checkpoint.
+    """
     if part is Part.SCORE:
         inner = {
             name.removeprefix(_RESCORE): value for name, value in tensors.items() if name.startswith(_RESCORE)
         }
-        reading = read_mmpose_rescore(inner)
+        reading = read_mmpose_rescore(inner, file)
         others = tuple(name for name in tensors if not name.startswith(_RESCORE))
         return Reading("mmpose", "mmpose", reading.tensors, not_used=others)
-    joints = tensors[_DISPLACEMENT + "3.weight"].shape[0] // 2
+    joints = _joints(tensors[_LAST_LAYER], file)
     converted: dict[str, Tensor] = {}
     not_used: list[str] = []
     for name, value in tensors.items():
         if name.startswith(("data_preprocessor.", _RESCORE)) or name.endswith("regular_matrix"):
             not_used.append(name)
-        else:
-            converted.update(_convert(name, value, joints))
+            continue
+        for key, tensor in _convert(name, value, joints, file):
+            if key in converted:
+                raise WeightsError(
+                    f"weights {file}: tensor {shown_name(name)} becomes {shown_name(key)}, which another one "
+                    "is already; wanted mmpose's names alone: save the network's own state dict"
+                )
+            converted[key] = tensor
     return Reading("mmpose", "mmpose", converted, not_used=tuple(not_used))
 
 
-def read_mmpose_rescore(tensors: Mapping[str, Tensor]) -> Reading:
+def read_mmpose_rescore(tensors: Mapping[str, Tensor], file: str) -> Reading:
     """Convert a bare rescoring network: columns of `l1` go where our features are, with their signs.
 
     Raises:
-        WeightsError: the width of `l1` is neither skeleton's.
+        WeightsError: there is no `l1`, or its width is neither skeleton's; `file` is the checkpoint.
     """
     if "l1.weight" not in tensors:
         raise WeightsError(
-            "mmpose checkpoint: holds no rescoring network (no tensor `head.rescore_net.l1.weight`)"
+            f"weights {file}: holds no rescoring network (no tensor `{_RESCORE}l1.weight`); name a rescoring "
+            "network's own file, such as mmpose:rescore_coco"
         )
-    first = tensors["l1.weight"]
-    columns, signs = _feature_columns(_skeleton_of_width(first.shape[1]))
-    converted = dict(tensors) | {"l1.weight": first[:, columns] * signs.to(first.dtype)}
-    return Reading("rescore", "mmpose", with_size(converted))
+    sized = dict(with_ours(tensors, file))
+    first = sized["l1.weight"]
+    columns, signs = _feature_columns(_skeleton_of(first, file))
+    return Reading("rescore", "mmpose", sized | {"l1.weight": first[:, columns] * signs.to(first.dtype)})
 
 
-def _convert(name: str, value: Tensor, joints: int) -> Iterator[tuple[str, Tensor]]:
+def _joints(last_layer: Tensor, file: str) -> int:
+    rows = last_layer.shape[0] if last_layer.ndim == 4 else 0
+    if rows == 0 or rows % _ROWS_OF_OFFSET:
+        raise misshapen(file, _LAST_LAYER, last_layer, "[2K, C, 1, 1] for K joints")
+    return rows // _ROWS_OF_OFFSET
+
+
+def _convert(name: str, value: Tensor, joints: int, file: str) -> Iterator[tuple[str, Tensor]]:
     if name.startswith(_BACKBONE):
         yield name.removeprefix(_BACKBONE), value
     elif name.startswith(_HEATMAP):
-        yield _heatmap_name(name.removeprefix(_HEATMAP)), value
+        yield _heatmap_name(name.removeprefix(_HEATMAP)) or name, value
     elif name.startswith(_DISPLACEMENT):
-        yield from _convert_displacement(name.removeprefix(_DISPLACEMENT), value, joints)
+        yield from _convert_displacement(name, value, joints, file)
     else:
         yield name, value
 
 
-def _heatmap_name(rest: str) -> str:
+def _heatmap_name(rest: str) -> str | None:
     layer, _, inner = rest.partition(".")
     if layer == "0":
-        return "transition_heatmap." + _conv_module_name(inner)
-    return f"head_heatmap.0.0.{inner}" if layer == "1" else f"head_heatmap.1.{inner}"
+        return _conv_module_name("transition_heatmap", inner)
+    return {"1": f"head_heatmap.0.0.{inner}", "2": f"head_heatmap.1.{inner}"}.get(layer)
 
 
-def _conv_module_name(inner: str) -> str:
+def _conv_module_name(ours: str, inner: str) -> str | None:
     unit, _, leaf = inner.partition(".")
-    return {"conv": "0", "bn": "1"}.get(unit, unit) + "." + leaf
+    return f"{ours}.{_CONV_MODULE[unit]}.{leaf}" if unit in _CONV_MODULE else None
 
 
-def _convert_displacement(rest: str, value: Tensor, joints: int) -> Iterator[tuple[str, Tensor]]:
-    layer, _, inner = rest.partition(".")
+def _convert_displacement(name: str, value: Tensor, joints: int, file: str) -> Iterator[tuple[str, Tensor]]:
+    layer, _, inner = name.removeprefix(_DISPLACEMENT).partition(".")
     if layer == "0":
-        yield "transition_offset." + _conv_module_name(inner), value
-        return
-    for joint, own in enumerate(_per_joint(value, joints)):
-        if layer == "3":
-            yield f"offset_final_layer.{joint}.{inner}", -own
-        else:
-            block = f"offset_feature_layers.{joint}.{int(layer) - 1}."
-            yield from ((block + leaf, tensor) for leaf, tensor in _convert_adaptive_block(inner, own))
+        yield _conv_module_name("transition_offset", inner) or name, value
+    elif layer == "3":
+        parts = _per_joint(name, value, joints, _ROWS_OF_OFFSET, file)
+        yield from ((f"offset_final_layer.{joint}.{inner}", -1 * own) for joint, own in enumerate(parts))
+    elif layer in _ADAPTIVE_BLOCKS:
+        unit, _, leaf = inner.partition(".")
+        rows = _ROWS_OF_AFFINE if unit == "transform_matrix_conv" else None
+        for joint, own in enumerate(_per_joint(name, value, joints, rows, file)):
+            block = f"offset_feature_layers.{joint}.{_ADAPTIVE_BLOCKS[layer]}."
+            yield from ((block + key, tensor) for key, tensor in _convert_adaptive_block(unit, leaf, own))
+    else:
+        yield name, value
 
 
-def _per_joint(value: Tensor, joints: int) -> tuple[Tensor, ...]:
-    return (value,) * joints if value.ndim == 0 else value.chunk(joints)
+def _per_joint(
+    name: str, value: Tensor, joints: int, rows_of_one: int | None, file: str
+) -> tuple[Tensor, ...]:
+    """Each joint's rows of a tensor; a counter, which has none, is everybody's."""
+    if value.ndim == 0 and rows_of_one is None:
+        return (value,) * joints
+    rows = value.shape[0] if value.ndim else 0
+    if rows == 0 or rows % joints or (rows_of_one is not None and rows != joints * rows_of_one):
+        of_one = "equally many" if rows_of_one is None else str(rows_of_one)
+        raise misshapen(file, shown_name(name), value, f"{of_one} rows for each of {joints} joints")
+    return value.chunk(joints)
 
 
-def _convert_adaptive_block(inner: str, own: Tensor) -> Iterator[tuple[str, Tensor]]:
-    unit, _, leaf = inner.partition(".")
+def _convert_adaptive_block(unit: str, leaf: str, own: Tensor) -> Iterator[tuple[str, Tensor]]:
     if unit == "transform_matrix_conv":
         matrix = own[_MATRIX_ROWS]
-        yield inner, matrix + matrix.new_tensor(_IDENTITY) if leaf == "bias" else matrix
+        name = f"transform_matrix_conv.{leaf}"
+        yield name, matrix + _identity_like(matrix) if leaf == "bias" else matrix
         yield f"translation_conv.{leaf}", own[_TRANSLATION_ROWS]
     else:
-        yield (f"bn.{leaf}" if unit == "norm" else inner), own
+        yield (f"bn.{leaf}" if unit == "norm" else f"{unit}.{leaf}"), own
 
 
-def _skeleton_of_width(features: int) -> Skeleton:
+def _identity_like(biases: Tensor) -> Tensor:
+    """A = I of the four biases, in whatever further dimensions a malformed file gives them."""
+    return biases.new_tensor(_IDENTITY).view(-1, *[1] * (biases.ndim - 1))
+
+
+def _skeleton_of(first: Tensor, file: str) -> Skeleton:
     for skeleton in (COCO, CROWDPOSE):
-        if features == 3 * len(skeleton.score_limbs) + skeleton.num_joints:
+        if first.shape[1] == skeleton.score_features:
             return skeleton
-    raise WeightsError(
-        f"rescoring network: `l1.weight` reads {features} features; wanted 74 (COCO) or 59 (CrowdPose)"
-    )
+    raise misshapen(file, "l1.weight", first, "74 columns (COCO) or 59 (CrowdPose)")
 
 
 def _feature_columns(skeleton: Skeleton) -> tuple[Tensor, Tensor]:

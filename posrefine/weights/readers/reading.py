@@ -1,4 +1,4 @@
-"""What every reader hands back."""
+"""The entries of a checkpoint under our names, as every reader hands them back."""
 
 from __future__ import annotations
 
@@ -8,7 +8,9 @@ from enum import StrEnum
 
 from torch import Tensor
 
-__all__ = ["Part", "Reading"]
+from posrefine.errors import WeightsError
+
+__all__ = ["Part", "Reading", "misshapen"]
 
 
 class Part(StrEnum):
@@ -35,3 +37,11 @@ class Reading:
     tensors: Mapping[str, Tensor]
     not_used: tuple[str, ...] = ()
     backbone_only: bool = False
+
+
+def misshapen(file: str, name: str, tensor: Tensor, wanted: str) -> WeightsError:
+    """The error that a tensor, called `name` in the file, cannot be converted for its shape."""
+    return WeightsError(
+        f"weights {file}: tensor {name} has shape {list(tensor.shape)}, wanted {wanted}; the file is damaged "
+        "or of another network: use another copy"
+    )

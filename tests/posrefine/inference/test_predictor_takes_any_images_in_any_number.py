@@ -7,9 +7,9 @@ from support.networks import noisy_network
 
 from posrefine.errors import ConfigurationError, ImageError, ImageStatus
 from posrefine.inference.predictor import Predictor
-from posrefine.inference.protocol import MMPOSE
 from posrefine.modeling.score_net import ScoreNet
 from posrefine.skeletons import COCO, CROWDPOSE
+from posrefine.test_protocols import MMPOSE
 
 SIZES = [(60, 80), (80, 60), (90, 120), (60, 80), (50, 50), (61, 83), (1, 1), (60, 80)]
 
@@ -184,6 +184,12 @@ def test_bfloat16_finds_about_the_same_persons(model):
     ("settings", "message"),
     [
         ({"input_size": 0}, "input_size is 0"),
+        ({"input_size": "256"}, "input_size is '256', expected a whole number of pixels"),
+        ({"input_size": 256.5}, r"input_size is 256\.5, expected a whole number"),
+        ({"scales": 1}, r"scales is 1, expected numbers such as \(0\.5, 1, 2\)"),
+        ({"scales": "1"}, "scales is '1', expected numbers"),
+        ({"scales": (1.0, float("nan"))}, "scale nan makes"),
+        ({"flip": "no"}, "flip is 'no', expected True or False"),
         ({"scales": (0.5, 2.0)}, "with 1 among them"),
         ({"scales": ()}, "with 1 among them"),
         ({"scales": (1.0, 1.0)}, "different numbers"),
@@ -191,13 +197,27 @@ def test_bfloat16_finds_about_the_same_persons(model):
         ({"scales": (1.0, -0.5)}, "scale -0.5"),
         ({"scales": (0.5, 1.0), "protocol": MMPOSE}, "mmpose is defined for one scale"),
         ({"nms_threshold": 1.5}, "nms_threshold is 1.5"),
+        ({"nms_threshold": "all"}, "nms_threshold is 'all', expected a share"),
+        ({"protocol": "official"}, r"protocol is 'official', expected a TestProtocol.*TEST_PROTOCOLS"),
         ({"precision": "float16"}, "expected one of float32, bfloat16"),
         ({"device": "abacus"}, "device 'abacus' cannot be used here"),
         ({"device": "cuda:99"}, "device 'cuda:99' cannot be used here"),
         ({"max_batch_pixels": 0}, "max_batch_pixels is 0"),
         ({"score_net": ScoreNet(CROWDPOSE)}, "skeleton crowdpose, the pose network for coco"),
+        ({"score_net": "score.pth"}, "score_net is 'score.pth', expected a ScoreNet"),
+        ({"score_net": torch.nn.Identity()}, "score_net is a Identity, expected a ScoreNet"),
     ],
 )
 def test_settings_that_cannot_work_are_refused_by_name(model, settings, message):
     with pytest.raises(ConfigurationError, match=message):
         Predictor(model, **settings)
+
+
+@pytest.mark.parametrize(
+    ("thing", "found"), [("dekr_w32", "'dekr_w32'"), (None, "None"), (torch.nn.ReLU(), "a ReLU")]
+)
+def test_what_is_no_network_is_refused_with_the_way_to_one(thing, found):
+    with pytest.raises(
+        ConfigurationError, match=rf"model is {found}, expected .*build_model.*posrefine\.load"
+    ):
+        Predictor(thing)

@@ -15,7 +15,7 @@ from support.evaluation import detections, ground_truth, numbers_of, our_numbers
 from support.shared import shared_path
 
 from posrefine.metrics.match_table import MatchTable, match_images
-from posrefine.metrics.protocol import PROTOCOLS
+from posrefine.metrics.oks_rules import OKS_RULES
 
 _QUICK = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
@@ -73,11 +73,11 @@ def test_small_crowdpose_sets_give_the_nine_numbers_of_its_tool(seed: int, image
 def test_tables_of_parts_merge_to_the_table_of_the_whole(seed: int, parts: int) -> None:
     truth, _ = ground_truth(_part(_coco(), seed, 40))
     predicted, _ = detections(noisy_results(_part(_coco(), seed, 40), seed))
-    whole = match_images(truth, predicted, PROTOCOLS["coco"])
+    whole = match_images(truth, predicted, OKS_RULES["coco"])
     rng = np.random.default_rng(seed)
     group = rng.integers(0, parts, len(truth.image_ids))
     tables = [
-        match_images(truth.select(np.flatnonzero(group == part)), predicted, PROTOCOLS["coco"])
+        match_images(truth.select(np.flatnonzero(group == part)), predicted, OKS_RULES["coco"])
         for part in rng.permutation(parts)
     ]
 

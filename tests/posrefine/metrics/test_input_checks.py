@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import copy
 import math
+import re
 
 import pytest
 from support.annotated import annotated_people, results_of
+from support.coco_reference import pycocotools_numbers
 from support.evaluation import detections, ground_truth, our_numbers
 
 from posrefine.errors import ConfigurationError
@@ -121,6 +123,138 @@ def test_annotations_of_another_skeleton_are_refused() -> None:
 
     with pytest.raises(ConfigurationError, match=r"42 keypoint numbers|14 joints"):
         ground_truth(annotations, "coco")
+
+
+def test_other_categories_are_left_out_whatever_their_annotations_look_like() -> None:
+    annotations = annotated_people(20)
+    results = results_of(annotations)
+    expected = our_numbers(annotations, results)
+    assert expected == pytest.approx(pycocotools_numbers(annotations, results), abs=1e-12)
+    person = copy.deepcopy(annotations["annotations"][0])
+    boxes = {"id": 900, "image_id": 1, "category_id": 2, "bbox": [1, 2, 3, 4], "area": 5.0}
+    others = [
+        boxes,
+        boxes | {"keypoints": [1, 2, 2] * 20},
+        boxes | {"keypoints": [], "bbox": None},
+        boxes | {"keypoints": None, "id": "a-b"},
+        person | {"id": 901, "category_id": 2},
+        person | {"id": 902, "category_id": 2, "area": None, "bbox": "none"},
+    ]
+    annotations["annotations"] = [*others[:3], *annotations["annotations"], *others[3:]]
+    annotations["categories"].append({"id": 2, "name": "dog", "keypoints": ["tail"]})
+
+    truth, findings = ground_truth(annotations)
+
+    assert counts(findings) == {"annotations_of_other_categories": len(others)}
+    assert our_numbers(annotations, results) == expected
+    assert len(truth.person_ids) == len(annotations["annotations"]) - len(others)
+
+
+def test_persons_with_an_empty_list_of_keypoints_have_none_labelled_as_in_pycocotools() -> None:
+    annotations = annotated_people(20)
+    results = results_of(annotations)
+    for person in annotations["annotations"][::3]:
+        person["keypoints"], person["num_keypoints"] = [], 0
+    blank = copy.deepcopy(annotations)
+    for person in blank["annotations"][::3]:
+        person["keypoints"] = [0] * 51
+
+    expected = pycocotools_numbers(blank, results)
+    assert our_numbers(annotations, results) == pytest.approx(expected, abs=1e-12)
+
+
+def test_a_number_of_keypoints_that_is_null_is_not_0_as_in_pycocotools() -> None:
+    annotations = annotated_people(20)
+    results = results_of(annotations)
+    for person in annotations["annotations"][::2]:
+        person["num_keypoints"] = None
+    annotations["annotations"][2]["keypoints"] = [0] * 51
+
+    expected = pycocotools_numbers(annotations, results)
+    assert our_numbers(annotations, results) == pytest.approx(expected, abs=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "words"),
+    [
+        ("id", 2**64, "18446744073709551616"),
+        ("id", "0b1f-uuid", "0b1f-uuid"),
+        ("image_id", None, "image_id"),
+        ("category_id", None, "category_id"),
+        ("area", [1, 2], "entry 1 "),
+        ("image_id", [1], r"\[1\]"),
+        ("bbox", [1, 2, 3], r"bbox \[1, 2, 3\]"),
+        ("bbox", [1, 2, "x", 4], "x"),
+        ("area", "big", "big"),
+        ("keypoints", None, "no 'keypoints'"),
+        ("keypoints", "none", "keypoints 'none'"),
+        ("keypoints", [[1, 2, 2]] * 51, "entry 1 "),
+        ("num_keypoints", "many", "many"),
+    ],
+)
+def test_a_person_that_cannot_be_scored_is_refused_by_name(field: str, value: object, words: str) -> None:
+    annotations = annotated_people(5)
+    annotations["annotations"][0][field] = value
+
+    with pytest.raises(ConfigurationError, match=words):
+        ground_truth(annotations)
+
+
+@pytest.mark.parametrize("image_id", [2**64, "7", "0b1f-uuid", None, 1.5, math.inf, True])
+def test_image_ids_that_are_no_integers_are_refused_by_name(image_id: object) -> None:
+    annotations = annotated_people(5)
+    results = results_of(annotations)
+    annotations["images"][0]["id"] = results[0]["image_id"] = image_id
+
+    with pytest.raises(ConfigurationError, match=re.escape(f"image is {image_id!r}")):
+        ground_truth(annotations)
+    with pytest.raises(ConfigurationError, match=re.escape(f"image_id is {image_id!r}")):
+        detections(results)
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("keypoints", None),
+        ("keypoints", ["a"] * 51),
+        ("keypoints", [[1, 2, 1]] * 51),
+        ("score", [0.9]),
+        ("score", "high"),
+        ("score", {}),
+    ],
+)
+def test_predictions_that_are_no_numbers_are_refused_with_their_entry(field: str, value: object) -> None:
+    results = results_of(annotated_people(5))
+    results[1] |= {field: value, "image_id": 4711}
+
+    with pytest.raises(ConfigurationError, match=rf"entry of image 4711: (the )?{field}"):
+        detections(results)
+
+
+def test_an_annotation_file_without_persons_says_so() -> None:
+    annotations = annotated_people(5)
+    annotations["annotations"] = []
+
+    assert counts(ground_truth(annotations)[1]) == {"no_annotations": 1}
+
+
+def test_the_refusal_names_what_the_file_is() -> None:
+    crowdpose = annotated_people(5, skeleton="crowdpose")
+    with pytest.raises(ConfigurationError, match="these are CrowdPose's annotations"):
+        ground_truth(crowdpose)
+    del crowdpose["categories"][0]["keypoints"]
+    with pytest.raises(ConfigurationError, match="these are CrowdPose's annotations"):
+        ground_truth(crowdpose)
+    with pytest.raises(ConfigurationError, match="these are COCO's annotations"):
+        ground_truth(annotated_people(5), "crowdpose")
+
+
+@pytest.mark.parametrize("joints", ["nose", 17, {"nose": 1}, [1, 2], [None], [["nose"]], True])
+def test_joints_that_are_no_names_are_refused_whatever_the_numbers_look_like(joints: object) -> None:
+    annotations = annotated_people(5)
+    annotations["categories"][0]["keypoints"] = joints
+    with pytest.raises(ConfigurationError, match=r"person category has the keypoints .*a list of names"):
+        ground_truth(annotations)
 
 
 def test_findings_of_parts_add_up() -> None:

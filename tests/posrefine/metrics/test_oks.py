@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from posrefine.metrics import PROTOCOLS, object_keypoint_similarity
+from posrefine.metrics import OKS_RULES, object_keypoint_similarity
 
-SIGMAS = PROTOCOLS["coco"].sigmas
+SIGMAS = OKS_RULES["coco"].sigmas
 seeds = st.integers(0, 2**32 - 1)
 
 

@@ -11,7 +11,7 @@ from posrefine.modeling.adaptive_conv import (
     AFFINE_ROWS,
     AdaptiveBlock,
     adaptive_convolution,
-    at_cells,
+    at_flat_cells,
     regular_matrix,
 )
 
@@ -149,4 +149,4 @@ def test_at_some_cells_a_block_gives_what_it_gives_there_everywhere(height, widt
     torch.nn.init.normal_(block.affine_conv.weight, std=0.3)
     x = features(height, width, seed, batch=2)
     cells = torch.stack([torch.randperm(height * width)[:3] for _ in range(2)])
-    torch.testing.assert_close(block(x, cells), at_cells(block(x), cells), rtol=1e-12, atol=1e-12)
+    torch.testing.assert_close(block(x, cells), at_flat_cells(block(x), cells), rtol=1e-12, atol=1e-12)

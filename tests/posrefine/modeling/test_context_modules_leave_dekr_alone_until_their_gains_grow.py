@@ -4,8 +4,9 @@ from torch import Tensor, nn
 
 from posrefine.build import build_model
 from posrefine.modeling.dcm import DilatedConvolutionModule
-from posrefine.modeling.hsm import CascadedContext, ChannelNorm, Gain, HybridSelfAttention
+from posrefine.modeling.hsm import CascadedContext, GatedMLP, GlobalAttention, HybridSelfAttention
 from posrefine.modeling.refine import RefineSpec, refine_block
+from posrefine.modeling.residual import ChannelNorm, Gain
 
 EVERY_COMBINATION = [(True, False), (False, True), (True, True)]
 
@@ -51,7 +52,7 @@ def test_a_posrefine_network_with_zero_gains_computes_what_dekr_computes_bit_for
 @pytest.mark.parametrize(("dcm", "hsm"), EVERY_COMBINATION)
 def test_in_mixed_precision_branches_leave_in_the_type_they_came_in(dcm, hsm):
     """Wider ones would double what enlarging and concatenating them costs."""
-    block = refine_block(16, RefineSpec(dcm=dcm, hsm=hsm, gain=0.5))
+    block = refine_block(16, 2, RefineSpec(dcm=dcm, hsm=hsm, gain=0.5))
     with torch.autocast("cpu", torch.bfloat16):
         assert block(torch.randn(1, 16, 8, 8, dtype=torch.bfloat16)).dtype == torch.bfloat16
 
@@ -81,37 +82,38 @@ def test_grown_gains_change_the_maps(dcm, hsm):
 
 @pytest.mark.parametrize(("dcm", "hsm"), EVERY_COMBINATION)
 def test_zero_gains_still_learn(dcm, hsm):
-    block = refine_block(8, RefineSpec(dcm=dcm, hsm=hsm, gain=0.0))
+    block = refine_block(8, 4, RefineSpec(dcm=dcm, hsm=hsm, gain=0.0))
     block(torch.randn(2, 8, 16, 16)).square().sum().backward()
     gains = [part.weight for part in block.modules() if isinstance(part, Gain)]
-    assert len(gains) == (2 if hsm else 1)
+    assert len(gains) == dcm + 2 * hsm
     assert all(gain.grad is not None and gain.grad.abs().max() > 0 for gain in gains)
 
 
 def test_published_sizes_start_at_a_gain_of_a_millionth():
     gains = [p for name, p in build_model("posrefine_w32").named_parameters() if "gain" in name]
-    assert len(gains) == 2 * 4
+    assert len(gains) == 3 * 4
     assert all(torch.equal(gain, torch.full_like(gain, 1e-6)) for gain in gains)
 
 
-def test_each_combination_puts_its_own_context_on_all_four_branches():
-    found = {
-        (dcm, hsm): [type(part) for part in build_model("posrefine_tiny", refine=RefineSpec(dcm, hsm)).refine]
-        for dcm in (False, True)
-        for hsm in (False, True)
-    }
-    assert found[False, False] == [nn.Identity] * 4
-    assert found[False, True] == found[True, True] == [HybridSelfAttention] * 4
-    hsm_only = refine_block(8, RefineSpec(dcm=False, hsm=True))
-    both = refine_block(8, RefineSpec(dcm=True, hsm=True))
-    assert isinstance(hsm_only.context, CascadedContext)
-    assert isinstance(both.context, DilatedConvolutionModule)
+@pytest.mark.parametrize(("dcm", "hsm"), [(False, False), *EVERY_COMBINATION])
+def test_each_combination_puts_its_own_modules_on_all_four_branches(dcm, hsm):
+    wanted = [DilatedConvolutionModule] * dcm + [HybridSelfAttention, GatedMLP] * hsm
+    for block in build_model("posrefine_tiny", refine=RefineSpec(dcm, hsm)).refine:
+        assert [type(part.inner) for part in block] == wanted
 
 
-def test_dcm_alone_adds_the_gained_module_of_the_normalised_input():
-    block = refine_block(8, RefineSpec(dcm=True, hsm=False, gain=0.5)).eval()
+def test_modules_follow_one_another_each_behind_a_norm_and_a_gain():
+    block = refine_block(8, 2, RefineSpec(dcm=True, hsm=True, gain=0.5)).eval()
     x = torch.randn(1, 8, 12, 12)
-    torch.testing.assert_close(block(x), x + 0.5 * block.context(block.norm(x)))
+    wanted = x
+    for part in block:
+        wanted = wanted + 0.5 * part.inner(part.norm(wanted))
+    torch.testing.assert_close(block(x), wanted)
+
+
+def test_a_branch_is_reduced_to_the_coarsest_ones_grid():
+    blocks = build_model("posrefine_w32").refine
+    assert [block.attention.inner.attention.reduction for block in blocks] == [8, 4, 2, 1]
 
 
 def test_dcm_cascades_its_dilated_blocks_with_rates_1_3_3_5():
@@ -146,23 +148,64 @@ def test_dcm_refuses_a_width_that_four_paths_cannot_share():
         DilatedConvolutionModule(6)
 
 
-def test_hsm_multiplies_values_with_context_and_gates_its_mlp():
-    context = CascadedContext(4)
-    block = HybridSelfAttention(channels=4, context=context, gain=0.3).eval()
+def test_hsm_adds_what_is_near_by_modulation_to_what_is_far_by_attention():
+    block = HybridSelfAttention(8, reduction=2).eval()
+    x = torch.randn(1, 8, 6, 10)
+    local = block.context(x) * block.value(x)
+    torch.testing.assert_close(block(x), block.project(local + block.attention(x)))
+
+
+@pytest.mark.parametrize(("channels", "heads"), [(8, 1), (96, 1), (128, 2)])
+@pytest.mark.parametrize("reduction", [1, 2, 4])
+def test_every_cell_attends_to_the_reduced_image_by_softmax(reduction, channels, heads):
+    attention = GlobalAttention(channels, reduction)
+    x = 3 * torch.randn(2, channels, 8, 12)
+    coarse = nn.functional.avg_pool2d(x, reduction)
+    key, value = attention.key_value(coarse).split(channels, dim=1)
+    query, keys, values = (
+        maps.flatten(2).unflatten(1, (heads, channels // heads)) for maps in (attention.query(x), key, value)
+    )
+    weights = torch.softmax(torch.einsum("bhcq,bhck->bhqk", query, keys) / (channels / heads) ** 0.5, dim=-1)
+    attended = torch.einsum("bhqk,bhck->bhcq", weights, values).reshape(x.shape)
+    near = attention.position(value).repeat_interleave(reduction, 2).repeat_interleave(reduction, 3)
+    torch.testing.assert_close(attention(x), attended + near, atol=1e-5, rtol=1e-4)
+
+
+def test_attention_reaches_the_whole_image_and_modulation_six_cells():
+    assert reach(GlobalAttention(8, reduction=4), 8, size=40).all()
+    context = CascadedContext(8).eval()
+    for part in context.modules():  # positive throughout, so that no ReLU hides a path
+        if isinstance(part, nn.Conv2d):
+            nn.init.constant_(part.weight, 0.01)
+        elif isinstance(part, nn.BatchNorm2d):
+            nn.init.constant_(part.bias, 1.0)
+    reached = torch.nonzero(reach(context, 8)) - 41 // 2
+    assert reached.max(0).values.tolist() == [1 + 2 + 3] * 2
+
+
+def test_attention_knows_where_values_lie_relative_to_the_cell():
+    """Without its position term, attention would not see two others change places."""
+    attention, x = GlobalAttention(8, reduction=1), torch.randn(1, 8, 6, 6)
+    moved = x.clone()
+    moved[..., 0, 1], moved[..., 5, 5] = x[..., 5, 5], x[..., 0, 1]
+    assert not torch.allclose(attention(moved)[..., 0, 0], attention(x)[..., 0, 0], atol=1e-4)
+    nn.init.zeros_(attention.position.weight)
+    torch.testing.assert_close(attention(moved)[..., 0, 0], attention(x)[..., 0, 0])
+
+
+def test_the_mlp_gates_what_it_widened_and_adds_its_input():
+    mlp = GatedMLP(4, ratio=3)
     x = torch.randn(1, 4, 9, 9)
-    normed = block.norm(x)
-    attended = x + 0.3 * block.project(context(normed) * block.value(normed))
-    mlp = block.mlp
-    hidden = mlp.widen(mlp.norm(attended))
-    gated = mlp.norm(attended) + mlp.narrow(nn.functional.gelu(hidden) * hidden)
-    torch.testing.assert_close(block(x), attended + 0.3 * gated)
+    hidden = mlp.widen(x)
+    assert hidden.shape[1] == 12
+    torch.testing.assert_close(mlp(x), x + mlp.narrow(nn.functional.gelu(hidden) * hidden))
 
 
-def test_plain_context_sums_cascaded_rates_1_2_3():
+def test_the_local_context_sums_cascaded_depthwise_rates_1_2_3():
     module = CascadedContext(4).eval()
     first, second, third = module.dilated
     x = torch.randn(1, 4, 15, 15)
-    assert [block[0].dilation[0] for block in module.dilated] == [1, 2, 3]
+    assert [(block[0].dilation[0], block[0].groups) for block in module.dilated] == [(1, 4), (2, 4), (3, 4)]
     wanted = first(x) + second(first(x)) + third(second(first(x)))
     torch.testing.assert_close(module(x), wanted)
 

@@ -1,3 +1,7 @@
+import io
+import pickle
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -18,14 +22,49 @@ def assert_same_maps(found: PoseMaps, wanted: PoseMaps) -> None:
         torch.testing.assert_close(getattr(found, field), getattr(wanted, field), atol=1e-5, rtol=1e-4)
 
 
-def test_one_exported_program_serves_any_batch_and_size(tiny):
+def test_one_exported_program_serves_any_batch_and_size_also_from_a_file(tiny, tmp_path):
     batch, rows, columns = (Dim(name, min=1, max=64) for name in ("batch", "rows", "columns"))
-    program = export(
+    exported = export(
         tiny, (torch.randn(2, 3, 64, 96),), dynamic_shapes=({0: batch, 2: 32 * rows, 3: 32 * columns},)
-    ).module()
-    for shape in ((1, 3, 64, 64), (3, 3, 96, 128)):
-        images = torch.randn(shape)
-        assert_same_maps(program(images), tiny(images))
+    )
+    torch.export.save(exported, tmp_path / "tiny.pt2")
+    for program in (exported.module(), torch.export.load(tmp_path / "tiny.pt2").module()):
+        for shape in ((1, 3, 64, 64), (3, 3, 96, 128)):
+            images = torch.randn(shape)
+            assert_same_maps(program(images), tiny(images))
+
+
+@pytest.mark.parametrize("by", ["pickle", "torch.save"])
+def test_a_pickled_network_is_the_same_and_keeps_the_names_of_its_weights(tiny, by):
+    if by == "pickle":
+        copied = pickle.loads(pickle.dumps(tiny))
+    else:
+        torch.save(tiny, buffer := io.BytesIO())
+        buffer.seek(0)
+        copied = torch.load(buffer, weights_only=False)
+    images = torch.randn(1, 3, 64, 64)
+    with torch.inference_mode():
+        assert all(torch.equal(*maps) for maps in zip(copied(images), tiny(images), strict=True))
+        fresh = build_model("posrefine_tiny").eval()
+        assert list(copied.state_dict()) == list(fresh.state_dict())
+        copied.load_state_dict(fresh.state_dict())
+        assert all(torch.equal(*maps) for maps in zip(copied(images), fresh(images), strict=True))
+
+
+def heat_of(network: PoseNetwork, images: torch.Tensor, found: Any) -> None:
+    with torch.inference_mode():
+        found.put(network(images).heatmap.tolist())
+
+
+def test_a_network_can_be_handed_to_a_spawned_process(tiny):
+    context = torch.multiprocessing.get_context("spawn")
+    images, found = torch.randn(1, 3, 32, 32), context.SimpleQueue()
+    process = context.Process(target=heat_of, args=(tiny, images, found))
+    process.start()
+    heat = torch.tensor(found.get())
+    process.join()
+    with torch.inference_mode():
+        torch.testing.assert_close(heat, tiny(images).heatmap, atol=1e-5, rtol=1e-4)
 
 
 def test_it_compiles_as_one_graph(tiny):
@@ -79,7 +118,7 @@ def test_a_few_steps_fit_one_batch():
     images = torch.randn(2, 3, 64, 64)
     heatmap, offset = torch.rand(2, 18, 16, 16), 3 * torch.randn(2, 34, 16, 16)
     losses = []
-    for _ in range(12):
+    for _ in range(20):
         maps = network(images)
         loss = (maps.heatmap - heatmap).square().mean() + 0.1 * (maps.offset - offset).square().mean()
         optimizer.zero_grad()

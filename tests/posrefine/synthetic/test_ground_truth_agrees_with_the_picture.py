@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from posrefine.skeletons import COCO, CROWDPOSE
-from posrefine.synthetic import HARD, TRAIN, Scene, SceneSpec, render_scene
+from posrefine.synthetic import HARD, TRAIN, Scene, SceneSpec, render, render_scene
 from posrefine.synthetic.anatomy import BODY_JOINTS
+from posrefine.synthetic.rasterizer import Faces
 
 _JOINT = {name: index for index, name in enumerate(BODY_JOINTS)}
 _ALONE = SceneSpec(people=(1, 1), person_height=(0.5, 0.8))
@@ -22,7 +23,7 @@ def scenes() -> list[Scene]:
 
 def _owners_around(scene: Scene, x: float, y: float) -> set[int]:
     """Who is in front in the pixels at and next to a point."""
-    column, row = int(x), int(y)
+    column, row = round(x), round(y)
     window = scene.instance_map[max(row - 1, 0) : row + 2, max(column - 1, 0) : column + 2]
     return set(window.reshape(-1).tolist())
 
@@ -52,10 +53,10 @@ def test_joints_outside_the_image_are_not_labelled(scenes):
         for person in scene.persons:
             x, y, flag = person.joints.T
             assert ((flag == 0) == ((x == 0) & (y == 0))).all()
-            assert (x >= 0).all()
-            assert (x < width).all()
-            assert (y >= 0).all()
-            assert (y < height).all()
+            assert (x >= -0.5).all()
+            assert (x < width - 0.5).all()
+            assert (y >= -0.5).all()
+            assert (y < height - 0.5).all()
             outside += int((flag == 0).sum())
     assert outside > 20
 
@@ -138,3 +139,38 @@ def test_image_size_and_number_of_people_are_those_of_the_spec():
         assert scene.image.dtype == np.uint8
         assert scene.instance_map.shape == (144, 200)
         assert 3 <= len(scene.persons) <= 4
+
+
+def test_a_label_is_where_the_middle_of_its_part_is_in_indices_of_pixels(monkeypatch):
+    """Every body a white ball around its neck, on black: the picture's centre of mass is the label.
+
+    The same indices that warps and augmentation sample at, so half a pixel off would show in every keypoint.
+    """
+    neck = _JOINT["neck"]
+    turns = np.linspace(0, 2 * np.pi, 49)
+    rim = np.stack([np.cos(turns), np.sin(turns)], axis=1)
+
+    def balls(arrangement, light, rng) -> list[Faces]:
+        joints_px, depths_m = arrangement.project(np.stack([body.joints_m for body in arrangement.bodies]))
+        middle = np.broadcast_to(joints_px[0, neck], (48, 2))
+        corners = np.stack([middle, middle + 9 * rim[:-1], middle + 9 * rim[1:], middle], axis=1)
+        ones = np.ones(48)
+        return [Faces(corners, ones * depths_m[0, neck], 255 * np.ones((48, 3)), ones.astype(np.uint8))]
+
+    monkeypatch.setattr(render, "person_faces", balls)
+    monkeypatch.setattr(render, "scene_things", lambda *_: [])
+    monkeypatch.setattr(render, "cast_shadows", lambda background, *_: np.zeros_like(background))
+    monkeypatch.setattr(render, "degrade", lambda image, _: image)
+    away = []
+    for seed in range(40):
+        scene = render.render_scene(seed, _ALONE)
+        height, width = scene.instance_map.shape
+        x, y, flag = scene.persons[0].joints[neck]
+        if flag > 0 and 12 < x < width - 13 and 12 < y < height - 13:
+            brightness = scene.image[..., 0].astype(float)
+            rows, columns = np.mgrid[:height, :width]
+            mean = [(brightness * axis).sum() / brightness.sum() for axis in (columns, rows)]
+            away.append(np.array([x, y]) - mean)
+    assert len(away) > 20
+    assert np.abs(np.mean(away, axis=0)).max() < 0.05
+    assert np.abs(away).max() < 0.2

@@ -117,3 +117,23 @@ def test_without_labelled_persons_views_begin_in_the_middle_of_the_image():
     augmentation = Augmentation(input_size_px=64, max_translation=0, person_probability=1)
     view = augmentation.draw(np.random.default_rng(0), nobody)
     np.testing.assert_allclose(view.matrix @ [39.5, 29.5, 1], [31.5, 31.5], atol=1e-9)
+
+
+def test_mirroring_swaps_which_joints_are_known():
+    known = np.ones(17, np.bool_)
+    known[COCO.joints.index("left_knee")] = False
+    image = replace(labelled_image(np.zeros((1, 17, 3)), size_px=(64, 64)), known_joints=known)
+    mirrored = apply_view(image, make_view((31.5, 31.5), 64, 0, 64, mirrored=True), COCO).known_joints
+    assert np.flatnonzero(~mirrored).tolist() == [COCO.joints.index("right_knee")]
+    straight = apply_view(image, make_view((31.5, 31.5), 64, 0, 64, mirrored=False), COCO).known_joints
+    np.testing.assert_array_equal(straight, known)
+
+
+def test_a_person_that_fills_the_image_is_not_shown_small_in_the_middle_of_nothing():
+    image = labelled_image(np.full((1, 17, 3), 50), size_px=(100, 140), diagonal_px=100.0)
+    wide = {"input_size_px": 64, "person_probability": 1.0, "person_size_range_px": (8.0, 9.0)}
+    for seed in range(10):
+        free = Augmentation(**wide).draw(np.random.default_rng(seed), image)
+        bound = Augmentation(**wide, largest_cut_out=1.2).draw(np.random.default_rng(seed), image)
+        assert np.sqrt(abs(np.linalg.det(free.matrix[:, :2]))) < 0.1
+        assert np.sqrt(abs(np.linalg.det(bound.matrix[:, :2]))) == pytest.approx(64 / 120)

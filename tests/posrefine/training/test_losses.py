@@ -5,7 +5,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from posrefine.training.losses import heatmap_loss, offset_cells, offset_loss, training_losses
+from posrefine.training.losses import flat_cells_to_learn, heatmap_loss, offset_loss, training_losses
 from posrefine.training.samples import Batch
 
 
@@ -67,13 +67,13 @@ def test_offsets_are_computed_where_they_count_and_nowhere_twice(count: int, cou
     torch.manual_seed(seed)
     weight = torch.zeros(1, 4, 30)
     weight[0, 2, list(counting)] = 0.1
-    cells = offset_cells(weight.view(1, 4, 5, 6), count)
-    assert cells is not None
-    chosen = set(cells[0].tolist())
-    assert cells.shape == (1, count)
+    flat_cells = flat_cells_to_learn(weight.view(1, 4, 5, 6), count)
+    assert flat_cells is not None
+    chosen = set(flat_cells[0].tolist())
+    assert flat_cells.shape == (1, count)
     assert len(chosen) == count
     assert chosen <= counting or counting <= chosen
 
 
 def test_where_all_cells_are_wanted_none_are_chosen():
-    assert offset_cells(torch.ones(1, 2, 4, 4), 16) is None
+    assert flat_cells_to_learn(torch.ones(1, 2, 4, 4), 16) is None

@@ -46,6 +46,17 @@ def test_input_sizes_follow_the_run():
         {"input_sizes_px": ((0.5, 128),)},
         {"input_sizes_px": ((0.0, 128), (0.8, 256), (0.5, 512))},
         {"input_sizes_px": ((0.0, 100),)},
+        {"milestones": (-0.1, 0.5)},
+        {"milestones": (0.5, 1.1)},
+        {"milestones": (float("nan"),)},
+        {"learning_rate": float("nan")},
+        {"learning_rate": float("inf")},
+        {"warmup_steps": -1},
+        {"weight_decay": -0.1},
+        {"offset_factor": float("nan")},
+        {"input_sizes_px": ((0.0, 128), (1.5, 256))},
+        {"schedule": "cosin"},
+        {"precision": "fp16"},
     ],
 )
 def test_impossible_recipes_are_refused(changes):

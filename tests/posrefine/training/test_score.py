@@ -1,26 +1,25 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 from support.annotated import annotated_people
 
 from posrefine.errors import TrainingError
-from posrefine.metrics import GroundTruth, GroundTruthBuilder, object_keypoint_similarity, protocol_named
+from posrefine.metrics import GroundTruth, GroundTruthBuilder, object_keypoint_similarity, oks_rules
 from posrefine.modeling.score_net import score_features
 from posrefine.skeletons import COCO
 from posrefine.training.score import ScoreExamples, ScoreRecipe, best_oks, train_score_net
 
 
 def truth_of(images: int) -> GroundTruth:
-    builder = GroundTruthBuilder(protocol_named("coco"))
+    builder = GroundTruthBuilder(oks_rules("coco"))
     content = annotated_people(images, seed=4)
-    for record in content["images"]:
-        builder.add_image(record)
-    for record in content["categories"]:
-        builder.add_category(record)
-    for record in content["annotations"]:
-        builder.add_person(record)
+    builder.add_images(content["images"])
+    builder.add_categories(content["categories"])
+    builder.add_persons(content["annotations"])
     return builder.build()[0]
 
 
@@ -49,13 +48,13 @@ def test_the_network_learns_which_poses_are_good_and_is_the_same_every_time():
     oks = rng.uniform(0, 1, 3000).astype(np.float32)
     scores = np.clip(oks[:, None] + rng.normal(0, 0.05, (3000, 17)), 0, 1).astype(np.float32)
     keypoints = rng.uniform(0, 300, (3000, 17, 2)).astype(np.float32)
-    sides = np.full(3000, 480, np.float32)
-    examples = ScoreExamples(keypoints, scores, sides, oks)
+    spread, sides = one_view(3000), np.full(3000, 480, np.float32)
+    examples = ScoreExamples(keypoints, scores, spread, sides, oks)
     recipe = ScoreRecipe(epochs=8, batch_size=128)
     network, error = train_score_net(examples, COCO, recipe)
     assert error < 0.1 < oks.std()
     again, _ = train_score_net(examples, COCO, recipe)
-    features = score_features(*map(torch.from_numpy, (keypoints, scores, sides)), COCO)
+    features = score_features(*map(torch.from_numpy, (keypoints, scores, spread, sides)), COCO)
     torch.testing.assert_close(again(features), network(features), rtol=0, atol=0)
 
 
@@ -67,13 +66,16 @@ def test_what_is_learnt_from_a_pose_holds_for_its_mirror_image():
     away = np.linalg.norm(keypoints[:, nose] - keypoints[:, left_ear], axis=1)
     scores = np.full((3000, 17), 0.5, np.float32)
     scores[:, left_ear] = oks = (away / away.max()).astype(np.float32)
-    sides = np.full(3000, 480, np.float32)
-    network, _ = train_score_net(ScoreExamples(keypoints, scores, sides, oks), COCO, ScoreRecipe(8, 128))
+    spread, sides = one_view(3000), np.full(3000, 480, np.float32)
+    network, _ = train_score_net(
+        ScoreExamples(keypoints, scores, spread, sides, oks), COCO, ScoreRecipe(8, 128)
+    )
     order = list(COCO.flip_order)
     of_mirrored = network(
         score_features(
             torch.from_numpy(keypoints[:, order] * np.float32([-1, 1])),
             torch.from_numpy(scores[:, order]),
+            torch.from_numpy(spread),
             torch.from_numpy(sides),
             COCO,
         )
@@ -86,15 +88,38 @@ def test_that_small_persons_are_found_less_exactly_is_learnt():
     sizes, sides = rng.uniform(0.1, 0.5, 3000), rng.uniform(200, 2000, 3000).astype(np.float32)
     keypoints = (rng.uniform(0, 1, (3000, 17, 2)) * (sizes * sides)[:, None, None]).astype(np.float32)
     scores = np.full((3000, 17), 0.5, np.float32)
-    oks = sizes.astype(np.float32)
-    network, _ = train_score_net(ScoreExamples(keypoints, scores, sides, oks), COCO, ScoreRecipe(8, 128))
-    found = network(score_features(*map(torch.from_numpy, (keypoints, scores, sides)), COCO))
+    oks, spread = sizes.astype(np.float32), one_view(3000)
+    network, _ = train_score_net(
+        ScoreExamples(keypoints, scores, spread, sides, oks), COCO, ScoreRecipe(8, 128)
+    )
+    found = network(score_features(*map(torch.from_numpy, (keypoints, scores, spread, sides)), COCO))
     assert np.corrcoef(found.detach().numpy(), oks)[0, 1] > 0.8
+
+
+def test_that_poses_whose_views_disagree_are_worse_is_learnt_and_one_view_says_nothing():
+    rng = np.random.default_rng(4)
+    keypoints = rng.uniform(0, 300, (3000, 17, 2)).astype(np.float32)
+    scores, sides = np.full((3000, 17), 0.5, np.float32), np.full(3000, 480, np.float32)
+    oks = rng.uniform(0, 1, 3000).astype(np.float32)
+    spread = (30 * (1 - oks[:, None]) * rng.uniform(0.8, 1.2, (3000, 17))).astype(np.float32)
+    seen = ScoreExamples(keypoints, scores, spread, sides, oks)
+    network, _ = train_score_net(seen, COCO, ScoreRecipe(8, 128))
+    found = network(score_features(*map(torch.from_numpy, (keypoints, scores, spread, sides)), COCO))
+    assert np.corrcoef(found.detach().numpy(), oks)[0, 1] > 0.9
+    unseen = replace(seen, spread_px=one_view(3000))
+    network, error = train_score_net(unseen, COCO, ScoreRecipe(8, 128))
+    assert not network.spread.weight.any()
+    assert error > 0.2
+
+
+def one_view(poses: int) -> np.ndarray:
+    return np.full((poses, 17), np.nan, np.float32)
 
 
 def test_poses_without_any_person_near_stop_the_training():
     nothing = ScoreExamples(
         *(np.zeros(shape, np.float32) for shape in ((3, 17, 2), (3, 17))),
+        one_view(3),
         np.full(3, 480, np.float32),
         np.zeros(3, np.float32),
     )

@@ -37,6 +37,16 @@ def test_a_joint_is_a_gaussian_of_sigma_two_around_its_exact_position():
     np.testing.assert_allclose(targets.heatmap[0][near], expected[near], rtol=1e-5)
 
 
+@pytest.mark.parametrize(("x_px", "is_learnt"), [(-0.6, 0), (-0.5, 1), (-0.1, 1), (127.5, 1), (127.6, 0)])
+def test_a_joint_anywhere_on_the_outermost_pixels_is_learnt_and_one_beyond_them_is_not(x_px, is_learnt):
+    """Pixel 0 reaches from -0.5 to 0.5, and the last of 128 to 127.5."""
+    targets = targets_of(one_person((x_px, 60, 2), (64, 60, 2)))
+    assert (targets.heatmap[0].max() > 0.5) == is_learnt
+    assert (targets.offset_weight[:2].max() > 0) == is_learnt
+    upright = targets_of(one_person((60, x_px, 2), (60, 64, 2)))
+    assert (upright.heatmap[0].max() > 0.5) == is_learnt
+
+
 def test_the_centre_is_the_mean_of_the_labelled_joints_on_the_last_channel():
     targets = targets_of(one_person((40, 40, 2), (80, 80, 1), (0, 0, 0)))
     assert targets.heatmap.shape == (4, 32, 32)
@@ -146,3 +156,14 @@ def test_every_image_of_a_batch_gets_the_targets_it_would_get_alone(
     assert batch.persons == sum(targets.persons for targets in alone)
     for name in ("heatmap", "heatmap_weight", "offset", "offset_weight"):
         np.testing.assert_array_equal(getattr(batch, name), [getattr(targets, name) for targets in alone])
+
+
+def test_joints_that_a_data_set_does_not_label_are_neither_taught_nor_denied():
+    image = one_person((40, 40, 2), (80, 80, 2), (0, 0, 0))
+    known = replace(image, known_joints=np.array([True, True, False]))
+    whole, partly = targets_of(image), targets_of(known)
+    assert (whole.heatmap_weight[2] > 0).all()
+    assert (partly.heatmap_weight[2] == 0).all()
+    for channel in (0, 1, 3):
+        np.testing.assert_array_equal(partly.heatmap_weight[channel], whole.heatmap_weight[channel])
+    np.testing.assert_array_equal(partly.offset_weight, whole.offset_weight)

@@ -91,7 +91,7 @@ def test_a_dekr_checkpoint_makes_a_posrefine_network_compute_what_dekr_computes(
     assert set(info.not_in_file) == refinement
     assert refinement
     gains = [name for name, _ in model.named_parameters() if name.endswith("gain.weight")]
-    assert len(gains) == 8
+    assert len(gains) == 12
 
 
 def test_a_file_with_part_of_the_refinement_is_refused():
@@ -165,22 +165,30 @@ def test_mmposes_rescoring_network_predicts_the_same_for_the_same_poses(skeleton
         assert info.protocol == "mmpose"
         assert info.skeleton == skeleton.name
         with torch.no_grad():
-            features = score_features(poses, scores, torch.full((50,), 480.0), skeleton)
+            features = score_features(
+                poses, scores, torch.ones_like(scores), torch.full((50,), 480.0), skeleton
+            )
             torch.testing.assert_close(model(features), wanted, atol=1e-5, rtol=1e-5)
 
 
 def of_dekr(network: ScoreNet) -> dict[str, torch.Tensor]:
     """A rescoring network's tensors as DEKR stores them."""
-    return {name: value for name, value in network.state_dict().items() if name != "size.weight"}
+    return {
+        name: value
+        for name, value in network.state_dict().items()
+        if name not in ("size.weight", "spread.weight")
+    }
 
 
 def test_an_official_rescoring_network_is_taken_as_it_is():
     wanted = ScoreNet(CROWDPOSE)
     model = ScoreNet(CROWDPOSE)
     torch.nn.init.ones_(model.size.weight)
+    torch.nn.init.ones_(model.spread.weight)
     info = load_weights_bytes(model, pickled(of_dekr(wanted)), "final_rescore_crowd_pose_kpt.pth")
     assert torch.equal(model.l1.weight, wanted.l1.weight)
     assert not model.size.weight.any(), "DEKR's networks know no sizes"
+    assert not model.spread.weight.any(), "nor spreads"
     assert (info.format, info.protocol, info.skeleton) == ("rescore", "official", "crowdpose")
 
 

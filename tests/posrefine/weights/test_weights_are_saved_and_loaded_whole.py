@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import io
+import struct
 import subprocess
 import sys
 import warnings
@@ -16,7 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from posrefine.build import build_model
-from posrefine.errors import WeightsError
+from posrefine.errors import ConfigurationError, WeightsError
 from posrefine.modeling.score_net import ScoreNet
 from posrefine.skeletons import COCO, CROWDPOSE
 from posrefine.weights import load_weights, load_weights_bytes, save_weights
@@ -161,6 +162,10 @@ def test_shapes_must_fit_even_where_names_need_not(network):
         ({"steps": 3}, "'steps': 3 is a int"),
         ({"protocol": "mine"}, "'mine' is unknown; wanted one of official, mmpose"),
         ({"skeleton": "hand"}, "'hand' is unknown; wanted one of coco, crowdpose"),
+        ({"skeleton": "crowdpose"}, "says that it is for the skeleton crowdpose, the network is for coco"),
+        ({"variant": "dekr_w31"}, "'variant': 'dekr_w31' is unknown; wanted one of dekr_w32, .*score_net"),
+        ({"variant": "dekr_w32"}, "says that it is of dekr_w32, the network is score_net"),
+        ({"input_size": "33"}, "'input_size': '33' is no input size; wanted .* a multiple of 32"),
     ],
 )
 def test_metadata_that_a_reader_could_not_use_is_refused_before_anything_is_written(
@@ -174,8 +179,16 @@ def test_metadata_that_a_reader_could_not_use_is_refused_before_anything_is_writ
 def test_a_file_that_is_not_there_is_named_with_the_names_that_would_do(network, tmp_path):
     with pytest.raises(WeightsError, match=r"gone\.pth: cannot be read \(No such file.*mmpose:dekr_w32_coco"):
         load_weights(network, tmp_path / "gone.pth")
+    with pytest.raises(WeightsError, match=r"weights 'a\\x00\.pth': .*NUL"):
+        load_weights(network, "a\0.pth")
     with pytest.raises(WeightsError, match=r"mmpose:dekr_w64_coco.*mmpose:dekr_w32_coco"):
         load_weights(network, "mmpose:dekr_w64_coco")
+
+
+@pytest.mark.parametrize("weights", [None, 5])
+def test_what_names_no_file_is_refused_by_what_it_is(network, weights):
+    with pytest.raises(ConfigurationError, match=f"weights is {weights}, expected a name of the zoo"):
+        load_weights(network, weights)
 
 
 @pytest.mark.parametrize("content", [b"", b"<!DOCTYPE html><html>404", b"\x00" * 64, b"PK\x03\x04 cut short"])
@@ -210,6 +223,67 @@ def test_metadata_of_other_tools_is_kept_but_not_believed():
     info = load_weights_bytes(ScoreNet(COCO), encode_safetensors(tensors, metadata), "other")
     assert (info.format, info.skeleton, info.licence) == ("rescore", "coco", None)
     assert info.metadata == metadata
+
+
+@pytest.mark.parametrize(
+    ("metadata", "complaint"),
+    [
+        (
+            {"skeleton": "crowdpose"},
+            "skeleton crowdpose, the network is for coco; build it with that skeleton",
+        ),
+        ({"variant": "posrefine_w32"}, "of posrefine_w32, the network is posrefine_tiny; build that one"),
+        ({"variant": "dekr_w32"}, "of dekr_w32, the network is posrefine_tiny"),
+        ({"variant": "score_net"}, "of score_net, the network is posrefine_tiny"),
+        ({"variant": "tiny"}, "'tiny' is unknown"),
+        ({"input_size": "33"}, "multiple of 32"),
+        ({"input_size": "0"}, "is no input size"),
+        ({"input_size": "٦٤"}, "is no input size"),
+    ],
+)
+def test_a_file_of_ours_that_contradicts_the_network_is_refused_and_changes_nothing(metadata, complaint):
+    torch.manual_seed(0)
+    network = build_model("posrefine_tiny")
+    before = {name: value.clone() for name, value in network.state_dict().items()}
+    torch.manual_seed(1)
+    tensors = build_model("posrefine_tiny").state_dict()
+    data = encode_safetensors(tensors, {"format": "posrefine", **metadata})
+    with pytest.raises(WeightsError, match=f"other: .*{complaint}"):
+        load_weights_bytes(network, data, "other")
+    assert all(torch.equal(value, before[name]) for name, value in network.state_dict().items())
+
+
+def test_a_plain_network_of_the_same_trunk_fills_one_with_context_modules_whatever_its_name():
+    plain = build_model("dekr_w32")
+    data = encode_safetensors(plain.state_dict(), {"format": "posrefine", "variant": "dekr_w32"})
+    info = load_weights_bytes(build_model("posrefine_w32"), data, "plain")
+    assert all(name.startswith("refine.") for name in info.not_in_file)
+
+
+def of_header(header: str) -> bytes:
+    return struct.pack("<Q", len(header)) + header.encode() + bytes(4)
+
+
+_ONE = '{"dtype":"F32","shape":[1],"data_offsets":[0,4]}'
+
+
+@pytest.mark.parametrize(
+    ("header", "complaint"),
+    [
+        (f'{{"__metadata__":null,"a":{_ONE}}}', "metadata is null, wanted an object of texts"),
+        (f'{{"a":{_ONE},"a":{_ONE}}}', "names 'a' twice"),
+        (
+            f'{{"__metadata__":{{"k":"1"}},"__metadata__":{{"k":"2"}},"a":{_ONE}}}',
+            "duplicate field `__metadata__`",
+        ),
+        (f'{{"__metadata__":{{"k":"1","k":"2"}},"a":{_ONE}}}', "names 'k' twice"),
+    ],
+)
+def test_a_header_that_can_be_read_in_two_ways_is_refused(header, complaint):
+    with pytest.raises(WeightsError, match=rf"odd: .*{complaint}"):
+        decode_checkpoint(of_header(header), "odd")
+    whole = decode_checkpoint(of_header(f'{{"__metadata__":{{"k":"1"}},"a":{_ONE}}}'), "whole")
+    assert (list(whole.tensors), whole.metadata) == (["a"], {"k": "1"})
 
 
 def test_our_own_file_that_names_an_unknown_protocol_is_refused():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import os
 import re
 import socket
@@ -16,10 +17,10 @@ import torch
 from support.file_server import FileServer, serving
 
 from posrefine.build import VARIANTS
-from posrefine.errors import WeightsError
-from posrefine.inference.protocol import PROTOCOLS
+from posrefine.errors import ConfigurationError, DownloadFailed, WeightsError
 from posrefine.modeling.score_net import ScoreNet
 from posrefine.skeletons import COCO, SKELETONS
+from posrefine.test_protocols import TEST_PROTOCOLS
 from posrefine.weights import ZOO, ZooEntry, load_weights, save_weights, zoo, zoo_table
 from posrefine.weights import load as load_module
 from posrefine.weights.download import cache_directory, fetch
@@ -61,6 +62,18 @@ def test_a_file_is_downloaded_once_and_then_taken_from_the_cache(server):
     assert in_cache() == [NAME]
 
 
+def test_a_download_tells_the_log_where_it_stands(server, caplog):
+    with caplog.at_level(logging.INFO, logger="posrefine"):
+        fetch(entry_for(server))
+    first, *_, last = [record.getMessage() for record in caplog.records]
+    assert first == f"weights test:network: downloading {server.url} to {cache_directory()}"
+    assert last == "weights test:network: 5.1 MB of 5.1 MB (100%)"
+    caplog.clear()
+    with caplog.at_level(logging.INFO, logger="posrefine"):
+        fetch(entry_for(server))
+    assert not caplog.records
+
+
 def test_a_connection_cut_twice_in_the_body_is_continued_where_it_broke_off(server):
     server.cut_after_bytes = [1_500_000, 700_001]
     path = fetch(entry_for(server), retry_delay_s=0)
@@ -99,7 +112,7 @@ def test_an_overloaded_server_is_asked_again(server):
 
 def test_a_server_that_keeps_failing_is_given_up_and_what_arrived_is_kept(server):
     server.cut_after_bytes = [1000] * 5
-    with pytest.raises(WeightsError, match="ended after 5000 of 5120000 bytes"):
+    with pytest.raises(DownloadFailed, match="ended after 5000 of 5120000 bytes"):
         fetch(entry_for(server), retry_delay_s=0)
     assert in_cache() == [NAME + ".part"]
     assert fetch(entry_for(server)).read_bytes() == server.content
@@ -108,14 +121,14 @@ def test_a_server_that_keeps_failing_is_given_up_and_what_arrived_is_kept(server
 
 def test_a_missing_file_is_not_asked_for_again(server):
     server.statuses = [404] * 5
-    with pytest.raises(WeightsError, match="404"):
+    with pytest.raises(DownloadFailed, match="404"):
         fetch(entry_for(server), retry_delay_s=0)
     assert len(server.ranges) == 1
 
 
 def test_a_file_with_another_checksum_is_discarded_and_both_checksums_are_named(server):
     entry = entry_for(server, content=b"what the publisher meant")
-    with pytest.raises(WeightsError) as caught:
+    with pytest.raises(DownloadFailed) as caught:
         fetch(entry)
     found = hashlib.sha256(server.content).hexdigest()[:8]
     assert f"sha256 {found}..., wanted {entry.sha256_prefix}..." in str(caught.value)
@@ -134,8 +147,9 @@ def test_without_network_the_message_says_where_to_get_the_file_and_where_to_put
         closed.bind(("127.0.0.1", 0))
         url = f"http://127.0.0.1:{closed.getsockname()[1]}/{NAME}"
         entry = ZooEntry("test:network", url, "0a1b2c3d", "Apache-2.0", "dekr_w32", "coco", 512, "mmpose")
-        with pytest.raises(WeightsError) as caught:
+        with pytest.raises(DownloadFailed) as caught:
             fetch(entry, retry_delay_s=0)
+    assert not isinstance(caught.value, ConfigurationError)  # the user named nothing wrong
     message = str(caught.value)
     assert "Connection refused" in message
     assert f"curl -fLO {url}" in message
@@ -237,7 +251,7 @@ def test_every_entry_of_the_zoo_can_be_used_with_what_the_package_builds(entry):
     if not entry.bundled:
         assert entry.sha256_prefix in entry.file_name
         assert entry.url.startswith("https://download.openmmlab.com/mmpose/")
-    assert entry.protocol in PROTOCOLS
+    assert entry.protocol in TEST_PROTOCOLS
     assert entry.skeleton is None or entry.skeleton in SKELETONS
     assert entry.variant == "score_net" or entry.variant in VARIANTS
     assert entry.input_size_px in (

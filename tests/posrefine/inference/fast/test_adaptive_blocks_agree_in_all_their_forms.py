@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from support.networks import noisy_network
 
 from posrefine.inference.fast.backend import Backend, Library
+from posrefine.inference.fast.offsets import DenseOffsets
 from posrefine.inference.fast.points import PointOffsetHead, PointOffsets, _Block
 from posrefine.inference.fast.stacked import (
     CHANNELS,
@@ -19,7 +20,6 @@ from posrefine.inference.fast.stacked import (
     adaptive_weights,
     plain_adaptive_block,
 )
-from posrefine.inference.offsets import DenseOffsets
 from posrefine.modeling.adaptive_conv import AdaptiveBlock
 
 CPU = torch.device("cpu")

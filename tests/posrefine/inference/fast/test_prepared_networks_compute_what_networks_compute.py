@@ -6,13 +6,14 @@ from support.shared import load_golden, stand_in_fill
 from torch import nn
 
 from posrefine.build import build_model
-from posrefine.inference.device import Precision, choose_dtype
 from posrefine.inference.fast.backend import Backend, Library
+from posrefine.inference.fast.device import Precision, choose_dtype
 from posrefine.inference.fast.network import FastMaps, FastNetwork
 from posrefine.inference.fast.prepare import PreparedNetwork
+from posrefine.inference.fast.refine import FastRefine
 from posrefine.inference.predictor import Predictor
 from posrefine.modeling.network import PoseMaps
-from posrefine.modeling.refine import RefineSpec
+from posrefine.modeling.refine import RefineSpec, refine_block
 from posrefine.skeletons import COCO, CROWDPOSE, SKELETONS
 
 CPU = torch.device("cpu")
@@ -113,18 +114,18 @@ def test_any_shape(shape):
     assert_prepared_alike(network, pixels(batch, 3, height, width))
 
 
-def test_taps_far_outside_the_map_or_nowhere():
+def test_taps_far_outside_the_map_or_infinitely_far():
     torch.manual_seed(3)
     network = with_statistics(build_model("posrefine_tiny"))
     block = network.offset_feature_layers.blocks[0]
-    for shift in (-1e9, -40.0, -1.0, 0.5, 15.0, 16.0, 17.0, 1e9):
-        with torch.no_grad():
-            block.affine_conv.bias.view(17, 6)[:, 4:] = shift
-        assert_prepared_alike(network, pixels(1, 3, 64, 64))
+    shifts = torch.tensor([-1e9, -40.0, -1.0, 0.5, 15.0, 16.0, 17.0, 1e9])
     with torch.no_grad():
-        block.affine_conv.bias[4] = torch.nan
+        block.affine_conv.bias.view(17, 6)[:, 4:] = shifts.repeat(3)[:17, None]  # one a joint
+    assert_prepared_alike(network, pixels(1, 3, 64, 64))
+    with torch.no_grad():
+        block.affine_conv.bias[:6] = 3e38  # whose sums are more than float32 holds
     maps = everything(PreparedNetwork(network, CPU, torch.float32), pixels(1, 3, 64, 64))
-    assert maps.offset[:, 2:].isfinite().all()
+    assert maps.offset.isfinite().all()
 
 
 def test_a_prepared_network_keeps_nothing_of_the_callers():
@@ -170,3 +171,19 @@ def test_bfloat16_maps_are_float32_for_both_skeletons():
         assert maps.heatmap.shape[1] == skeleton.num_joints + 1
         assert maps.offset.shape[1] == 2 * skeleton.num_joints
         assert maps.offset.dtype == torch.float32
+
+
+@pytest.mark.parametrize(("channels", "reduction", "cells"), [(32, 8, 64), (256, 1, 16)])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_context_modules_alone_on_many_cells_and_on_many_channels(channels, reduction, cells, dtype):
+    if dtype is torch.bfloat16 and Backend.of(CPU, dtype).library is not Library.ONEDNN:
+        pytest.skip("oneDNN does not convolve in bfloat16 on this CPU")
+    block = with_statistics(refine_block(channels, reduction, RefineSpec(dcm=True, hsm=True))).eval()
+    x = torch.randn(2, channels, cells, cells, generator=torch.Generator().manual_seed(7))
+    with torch.inference_mode():
+        expected = block(x)
+        own = x.to(dtype).contiguous(memory_format=torch.channels_last)
+        found = FastRefine(block, Backend.of(CPU, dtype))(own)
+    assert found.is_contiguous(memory_format=torch.channels_last)
+    error = (found.float() - expected).square().mean().sqrt() / expected.std()
+    assert error < (1e-5 if dtype is torch.float32 else 2e-2)

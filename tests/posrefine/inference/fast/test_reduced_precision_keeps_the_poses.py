@@ -11,14 +11,14 @@ from PIL import Image
 from support.shared import shared_path, stand_in_fill
 
 from posrefine.build import build_model
+from posrefine.inference.decoding.proposals import centre_proposals
+from posrefine.inference.decoding.views import ScaleMaps, joint_positions
 from posrefine.inference.fast.prepare import PreparedNetwork
-from posrefine.inference.proposals import centre_proposals
-from posrefine.inference.protocol import OFFICIAL
-from posrefine.inference.resize import plan_resize
-from posrefine.inference.views import ScaleMaps, joint_positions
-from posrefine.inference.warp import warp
+from posrefine.inference.pixels.resize import plan_resize
+from posrefine.inference.pixels.warp import warp
 from posrefine.metrics.oks import object_keypoint_similarity
 from posrefine.skeletons import COCO
+from posrefine.test_protocols import OFFICIAL
 
 AREA_OF_BOX = 0.53  # what a person covers of its keypoints' box in COCO, about
 MIN_MEAN_OKS = 0.99
