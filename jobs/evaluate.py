@@ -1,8 +1,9 @@
-"""Score predictions by a benchmark's rules: `python jobs/evaluate.py --predictions ... --annotations ...`.
+"""Score predictions by a benchmark's rules: `python jobs/evaluate.py score --predictions ...`.
 
-Writes metrics.json, the headline numbers for Prometheus as metrics.prom, for a run its persons as
-results.json, and with --report a page about all of it. With --test-dev nothing is scored: the archive for the
-COCO server is written. Exit codes: 0 done, 1 crash, 2 bad input or usage.
+`score`, which may be left out, writes metrics.json, the headline numbers for Prometheus as metrics.prom,
+for a run its persons as results.json, and with --report a page about all of it. `agree` compares two
+outputs of the same images, without ground truth. `test-dev` scores nothing: it writes the archive for the
+COCO server. Exit codes: 0 done, 1 crash, 2 bad input or usage, 75 interrupted.
 """
 
 from __future__ import annotations
@@ -13,144 +14,158 @@ import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 # Python puts a script's own folder on its path; the packages lie beside that folder.
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from pipeline.evaluate import EvaluationRequest, evaluate
-from pipeline.evaluation import Evaluation
-from pipeline.evaluation_gauges import encode_gauges, push_gauges
-from pipeline.evaluation_text import evaluation_lines, finding_lines
-from pipeline.outcome import ExitCode, exit_code_of
-from pipeline.report import report_evaluation, require_templates
-from pipeline.storage import Storage
-from pipeline.submission import server_name, write_results, write_submission
-from pipeline.uris import join_uri, normalise_uri
-from posrefine.errors import ConfigurationError, PosRefineError
-from posrefine.metrics import PROTOCOLS, Finding, protocol_named
+from jobs.start import SETTINGS_NOTE, add_command, job_parser, leave, run_job
+from pipeline.exit_codes import ExitCode
+from pipeline.settings.evaluation import EvaluationSettings, OutputAgreementSettings, SubmissionSettings
+from posrefine.errors import ConfigurationError
+from posrefine.redaction import redacted
+
+if TYPE_CHECKING:
+    from pipeline.evaluation.result import Evaluation
+    from posrefine.metrics import Finding
+
+_OF_THE_JOB = ("--help", "--version")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Evaluate and return the exit code; unexpected errors are raised."""
-    given = _parser().parse_args(arguments)
-    logging.basicConfig(format="%(message)s", level=logging.WARNING)
-    try:
-        if given.test_dev is not None:
-            _submit(given, Storage())
-        else:
-            _evaluate(given, Storage())
-    except PosRefineError as error:
-        code = exit_code_of(error)
-        print(f"{type(error).__name__} (exit code {code}): {error}", file=sys.stderr)
-        return code
-    return ExitCode.COMPLETE
+    return run_job(parser(), _with_command(sys.argv[1:] if arguments is None else arguments))
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="evaluate.py",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
-    add = parser.add_argument
-    add("--predictions", required=True, metavar="URI", help="output of a run, or a COCO results file (.json)")
-    add("--annotations", required=True, metavar="URI", help="annotation file in COCO's form")
-    add("--protocol", required=True, choices=sorted(PROTOCOLS), help="whose rules and joints")
-    add("--output", required=True, metavar="URI", help="folder or bucket prefix for the results")
-    add("--compare", metavar="URI", help="predictions of another run: differences, with significance")
-    add("--model", metavar="NAME", help="network that made a results file, for the published figures")
-    add(
-        "--train-overlap",
-        metavar="URI",
-        help="annotations of the training set, or a JSON list of image ids: warn of images in both",
-    )
-    add("--strict", action="store_true", help="let any warning about the input be an error")
-    add("--numbers-only", action="store_true", help="no intervals, breakdowns, error kinds and calibration")
-    add("--draws", type=int, default=1000, metavar="N", help="resampled sets of the bootstrap (%(default)s)")
-    add("--seed", type=int, default=0, metavar="N", help="of the bootstrap (%(default)s)")
-    add(
-        "--distributed",
-        action=argparse.BooleanOptionalAction,
-        help="match in Ray tasks; by default above 100,000 images",
-    )
-    add("--results", action=argparse.BooleanOptionalAction, default=True, help="write a run's results.json")
-    add("--report", action="store_true", help="write report/index.html too (pip install posrefine[report])")
-    add("--pushgateway", metavar="URL", help="Prometheus Pushgateway that gets the headline numbers, too")
-    add(
-        "--test-dev",
-        metavar="NAME",
-        help="write the COCO server's archive; --annotations is then image_info_test-dev2017.json",
-    )
-    return parser
+def _with_command(arguments: Sequence[str]) -> Sequence[str]:
+    """Scoring is what the job is for: `score` may be left out."""
+    words = iter(arguments)
+    first = "--help"
+    for word in words:
+        if word == "--log-format":
+            next(words, None)  # its value
+        elif word not in ("-v", "--verbose") and not word.startswith("--log-format="):
+            first = word
+            break
+    return ["score", *arguments] if first.startswith("--") and first not in _OF_THE_JOB else arguments
 
 
-def _evaluate(given: argparse.Namespace, storage: Storage) -> None:
-    if given.report:
+def parser() -> argparse.ArgumentParser:
+    """The command line; `handler` runs what it asks for."""
+    top = job_parser("evaluate.py", str(__doc__))
+    commands = top.add_subparsers(metavar="COMMAND", required=True)
+    score = "Score a run or a results file. " + SETTINGS_NOTE
+    add_command(commands, "score", EvaluationSettings, _score, score)
+    agree = "Compare two outputs of the same images, such as of old and new weights. " + SETTINGS_NOTE
+    add_command(commands, "agree", OutputAgreementSettings, _agree, agree)
+    submit = "Write the archive for COCO's test-dev server. " + SETTINGS_NOTE
+    add_command(commands, "test-dev", SubmissionSettings, _submit, submit)
+    return top
+
+
+def _score(settings: EvaluationSettings) -> int:
+    from pipeline.evaluation.benchmark import Benchmark, ScoreOptions
+    from pipeline.evaluation.gauges import encode_gauges
+    from pipeline.evaluation.text import evaluation_lines
+    from pipeline.report import report_evaluation, require_templates
+    from pipeline.storage import Storage
+    from pipeline.storage.uris import normalise_uri
+
+    if settings.report:
         require_templates()
-    request = EvaluationRequest(
-        predictions=given.predictions,
-        annotations=given.annotations,
-        protocol=given.protocol,
-        model=given.model,
-        other=given.compare,
-        train_overlap=given.train_overlap,
-        diagnose=not given.numbers_only,
-        draws=given.draws,
-        seed=given.seed,
-        distributed=given.distributed,
-    )
-    evaluation = evaluate(request, storage)
-    print("\n".join(evaluation_lines(evaluation)))
-    _refuse_warnings(given, evaluation.warnings)
-    storage.put(_inside(given.output, "metrics.json"), evaluation.encode())
-    storage.put(_inside(given.output, "metrics.prom"), encode_gauges(evaluation))
-    if given.results and not normalise_uri(given.predictions).endswith(".json"):
-        with tempfile.TemporaryDirectory(prefix="posrefine-results-") as folder:
-            results = Path(folder) / "results.json"
-            _write_results(given, storage, results)
-            storage.put_file(_inside(given.output, "results.json"), results)
-    if given.report:
-        print(f"report: {report_evaluation(evaluation, given.output, storage)}")
-    if given.pushgateway is not None:
-        _push(evaluation, given.pushgateway)
+    benchmark = Benchmark.open(settings.annotations, settings.protocol, Storage())
+    is_run = not normalise_uri(settings.predictions).endswith(".json")
+    with tempfile.TemporaryDirectory(prefix="posrefine-results-") as folder:
+        results = Path(folder) / "results.json" if settings.results and is_run else None
+        options = ScoreOptions(
+            model=settings.model,
+            other=settings.compare,
+            train_overlap=settings.train_overlap,
+            diagnosis=not settings.numbers_only,
+            draws=settings.draws,
+            seed=settings.seed,
+            distributed=settings.distributed,
+            as_of=settings.as_of,
+            source=settings.source,
+            results=results,
+            row_summary=settings.report and is_run,
+        )
+        scored = benchmark.score(settings.predictions, options)
+        evaluation, storage = scored.evaluation, benchmark.storage
+        print("\n".join(evaluation_lines(evaluation)))
+        _refuse_warnings(settings.strict, evaluation.warnings)
+        storage.put(_inside(settings.output, "metrics.json"), evaluation.encode())
+        storage.put(_inside(settings.output, "metrics.prom"), encode_gauges(evaluation))
+        if results is not None:
+            storage.put_file(_inside(settings.output, "results.json"), results)
+    if settings.report:
+        print(f"report: {report_evaluation(scored, benchmark, settings.output)}")
+    if settings.pushgateway is not None:
+        _push(evaluation, settings.pushgateway)
+    return ExitCode.COMPLETE
 
 
 def _push(evaluation: Evaluation, gateway: str) -> None:
     """The results are written by now: a gateway that is away spoils nothing."""
+    from pipeline.evaluation.gauges import push_gauges
+
     try:
         push_gauges(evaluation, gateway)
     except OSError as error:
-        logging.getLogger(__name__).warning("Pushgateway %s: %s; the numbers were not pushed", gateway, error)
+        where = redacted(gateway)
+        logging.getLogger(__name__).warning("Pushgateway %s: %s; the numbers were not pushed", where, error)
 
 
-def _submit(given: argparse.Namespace, storage: Storage) -> None:
-    name = server_name(given.test_dev)
+def _agree(settings: OutputAgreementSettings) -> int:
+    from pipeline.evaluation.compare_outputs import compare_outputs
+    from pipeline.evaluation.output_agreement_text import output_agreement_lines
+    from pipeline.report import report_agreement, require_templates
+    from pipeline.storage import Storage
+
+    if settings.report:
+        require_templates()
+    storage = Storage()
+    agreed = compare_outputs(
+        settings.a, settings.b, storage, min_score=settings.min_score, least_oks=settings.least_oks
+    )
+    print("\n".join(output_agreement_lines(agreed.agreement)))
+    storage.put(_inside(settings.output, "agreement.json"), agreed.agreement.encode())
+    if settings.report:
+        print(f"report: {report_agreement(agreed, settings.output)}")
+    return ExitCode.COMPLETE
+
+
+def _submit(settings: SubmissionSettings) -> int:
+    from pipeline.evaluation.benchmark import Benchmark
+    from pipeline.evaluation.submission import server_name, write_submission
+    from pipeline.evaluation.text import finding_lines
+    from pipeline.storage import Storage
+
+    name = server_name(settings.name)
+    benchmark = Benchmark.open(settings.annotations, "coco", Storage())
     with tempfile.TemporaryDirectory(prefix="posrefine-results-") as folder:
         results, archive = Path(folder) / f"{name}.json", Path(folder) / f"{name}.zip"
-        findings = _write_results(given, storage, results)
+        findings = benchmark.write_results(settings.predictions, results)
         print("\n".join(finding_lines(findings)))
-        _refuse_warnings(given, findings)
-        write_submission(given.test_dev, results, archive)
-        target = _inside(given.output, archive.name)
-        storage.put_file(target, archive)
+        _refuse_warnings(settings.strict, findings)
+        write_submission(settings.name, results, archive)
+        target = _inside(settings.output, archive.name)
+        benchmark.storage.put_file(target, archive)
     print(f"{target}: upload it to the COCO keypoint evaluation server, phase test-dev2017")
+    return ExitCode.COMPLETE
 
 
-def _write_results(given: argparse.Namespace, storage: Storage, path: Path) -> tuple[Finding, ...]:
-    protocol = protocol_named(given.protocol)
-    return write_results(storage, given.predictions, given.annotations, protocol, path)
-
-
-def _refuse_warnings(given: argparse.Namespace, findings: Sequence[Finding]) -> None:
-    if given.strict and findings:
+def _refuse_warnings(strict: bool, findings: Sequence[Finding]) -> None:
+    if strict and findings:
         codes = ", ".join(finding.code for finding in findings)
         raise ConfigurationError(f"--strict: the input has warnings ({codes}); nothing was written")
 
 
 def _inside(output: str, name: str) -> str:
+    from pipeline.storage.uris import join_uri, normalise_uri
+
     return join_uri(normalise_uri(output), name)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    leave(main)

@@ -2,7 +2,7 @@
 
 The runs are of the annotate job over the annotated training images, without a rescoring network. One is
 enough; one for every set of test scales that the network will rescore is best.
-Exit codes: 0 complete, 1 training or storage failed, 2 bad configuration or usage.
+Exit codes: 0 complete, 1 training or storage failed, 2 bad configuration or usage, 75 interrupted.
 """
 
 from __future__ import annotations
@@ -15,54 +15,41 @@ from pathlib import Path
 # Python puts a script's own folder on its path; the packages lie beside that folder.
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from pipeline.outcome import ExitCode, exit_code_of
-from pipeline.score_training import train_score
-from pipeline.storage import Storage
-from posrefine.errors import PosRefineError
-from posrefine.skeletons import SKELETONS
-from posrefine.training.score import ScoreRecipe
+from jobs.start import job_parser, leave, run_job, take
+from pipeline.exit_codes import ExitCode
+from pipeline.settings.train_score import ScoreSettings
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Train and return the exit code; unexpected errors are raised."""
-    given = _parser().parse_args(arguments)
-    recipe = ScoreRecipe(given.epochs, given.batch_size, given.learning_rate, given.seed)
-    try:
-        published = train_score(
-            given.run, given.annotations, given.skeleton, given.output, recipe, Storage(), given.licence
-        )
-    except PosRefineError as error:
-        code = exit_code_of(error)
-        print(f"{type(error).__name__} (exit code {code}): {error}", file=sys.stderr)
-        return code
+    return run_job(parser(), arguments)
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line; `handler` runs the job."""
+    top = job_parser("train_score.py", str(__doc__))
+    take(top, ScoreSettings, _train_score)
+    return top
+
+
+def _train_score(settings: ScoreSettings) -> int:
+    from pipeline.storage import Storage
+    from pipeline.training.score import train_score
+    from posrefine.training.score import ScoreRecipe
+
+    published = train_score(
+        settings.run,
+        settings.annotations,
+        settings.skeleton,
+        settings.output,
+        ScoreRecipe(settings.epochs, settings.batch_size, settings.learning_rate, settings.seed),
+        Storage(),
+        settings.licence,
+    )
     print(f"learnt from {published.poses:,} poses; its OKS is off by {published.error_oks:.4f} there (RMS)")
     print(f"weights    {published.weights} (sha256 {published.sha256})")
     return ExitCode.COMPLETE
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="train_score.py",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
-    recipe = ScoreRecipe()
-    parser.add_argument("--run", required=True, metavar="URI", nargs="+", help="outputs of the annotate job")
-    parser.add_argument("--annotations", required=True, metavar="URI", help="annotation file of its images")
-    parser.add_argument("--output", required=True, metavar="URI", help="safetensors file to write")
-    parser.add_argument("--skeleton", choices=sorted(SKELETONS), default="coco", help="(default: coco)")
-    parser.add_argument("--licence", default="unstated", help="of the trained weights (default: unstated)")
-    parser.add_argument("--epochs", type=int, default=recipe.epochs, help=f"(default: {recipe.epochs})")
-    parser.add_argument(
-        "--batch-size", type=int, default=recipe.batch_size, help=f"(default: {recipe.batch_size})"
-    )
-    parser.add_argument(
-        "--learning-rate", type=float, default=recipe.learning_rate, help=f"(default: {recipe.learning_rate})"
-    )
-    parser.add_argument("--seed", type=int, default=recipe.seed, help=f"(default: {recipe.seed})")
-    return parser
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    leave(main)

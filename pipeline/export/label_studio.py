@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from typing import Any
 from xml.sax.saxutils import quoteattr
@@ -12,11 +12,24 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.export.source import ExportedImage, ExportSource, ExportSummary
-from pipeline.uris import join_uri
+from pipeline.storage.uris import join_uri
 from posrefine.skeletons import Skeleton
 
-__all__ = ["export_label_studio"]
+__all__ = [
+    "HIDDEN_CHOICE",
+    "JOINTS",
+    "PERSON",
+    "VISIBILITY",
+    "VISIBLE_CHOICE",
+    "export_label_studio",
+    "labelling_config",
+    "regions",
+]
 
+PERSON, JOINTS, VISIBILITY = "person", "joints", "visibility"
+"""Label and control of rectangles, control of key points, control of what is to be seen of a key point."""
+VISIBLE_CHOICE, HIDDEN_CHOICE = "visible", "hidden"
+_HIDDEN = 1
 _TASKS_PER_FILE = 1000
 _POINT_PERCENT = 0.5
 _LEFT, _RIGHT, _MIDDLE = "#ff8c00", "#00aaff", "#78dc46"
@@ -33,7 +46,7 @@ def export_label_studio(source: ExportSource, output: str) -> ExportSummary:
         ConfigurationError: images lie in shards, and `image_root` is not given.
     """
     config = join_uri(output, "label_config.xml")
-    source.storage.put(config, _labelling_config(source.rows.skeleton).encode())
+    source.storage.put(config, labelling_config(source.rows.skeleton).encode())
     files = []
     for number, tasks in enumerate(_in_files(_task(image, source) for image in source.images())):
         files.append(join_uri(output, f"tasks-{number:05d}.json"))
@@ -52,64 +65,90 @@ def _task(image: ExportedImage, source: ExportSource) -> dict[str, Any]:
     prediction = {
         "model_version": f"{source.rows.model} {source.rows.weights_sha256[:8]}",
         "score": round(float(scores.mean()), 4) if len(scores) else 0.0,
-        "result": list(_regions(image, source.rows.skeleton, source.options.min_keypoint_score)),
+        "result": list(regions(image, source.rows.skeleton, source.options.min_keypoint_score)),
     }
     data = {"image": source.address(image), "image_key": image.key}
     return {"data": data, "predictions": [prediction]}
 
 
-def _regions(image: ExportedImage, skeleton: Skeleton, min_keypoint_score: float) -> Iterator[dict[str, Any]]:
-    """Every person's rectangle, followed by its key points."""
+def regions(
+    image: ExportedImage, skeleton: Skeleton, min_keypoint_score: float, numbers: Sequence[int] | None = None
+) -> Iterator[dict[str, Any]]:
+    """Every person's rectangle, whose id is `person-<number>`, followed by its key points.
+
+    Of those that people have called hidden a choice of the same id says so.
+
+    Args:
+        image: with the persons.
+        skeleton: of them.
+        min_keypoint_score: joints below it are left out, as are those outside of the frame.
+        numbers: of the persons; None counts them from 0.
+    """
     poses, size = image.poses, np.array([image.width, image.height], float)
     frame = {"original_width": image.width, "original_height": image.height, "image_rotation": 0}
-    low = np.clip(poses.boxes_xywh[:, :2] / size, 0, 1)
-    high = np.clip((poses.boxes_xywh[:, :2] + poses.boxes_xywh[:, 2:]) / size, 0, 1)
+    low = np.clip(image.boxes_xywh[:, :2] / size, 0, 1)
+    high = np.clip((image.boxes_xywh[:, :2] + image.boxes_xywh[:, 2:]) / size, 0, 1)
     boxes = _percent(np.concatenate([low, high - low], axis=1))
-    shares = poses.keypoints / size
-    shown = (poses.keypoint_scores >= min_keypoint_score) & ((shares >= 0) & (shares <= 1)).all(axis=2)
-    points = _percent(shares)
+    shown = image.shown(min_keypoint_score)
+    points = _percent(poses.keypoints / size)
     for person in range(len(poses)):
-        parent = f"person-{person}"
+        parent = f"person-{person if numbers is None else numbers[person]}"
         x, y, width, height = boxes[person]
         shape = {"x": x, "y": y, "width": width, "height": height, "rotation": 0}
         yield frame | {
             "id": parent,
             "type": "rectanglelabels",
-            "from_name": "person",
+            "from_name": PERSON,
             "to_name": "image",
-            "value": shape | {"rectanglelabels": ["person"]},
+            "value": shape | {"rectanglelabels": [PERSON]},
             "score": round(float(poses.scores[person]), 4),
         }
         for joint in np.flatnonzero(shown[person]).tolist():
             x, y = points[person][joint]
             name = skeleton.joints[joint]
-            yield frame | {
-                "id": f"{parent}-{name}",
-                "parentID": parent,
+            point = {"x": x, "y": y, "width": _POINT_PERCENT}
+            region = frame | {"id": f"{parent}-{name}", "parentID": parent, "to_name": "image"}
+            yield region | {
                 "type": "keypointlabels",
-                "from_name": "joints",
-                "to_name": "image",
-                "value": {"x": x, "y": y, "width": _POINT_PERCENT, "keypointlabels": [name]},
+                "from_name": JOINTS,
+                "value": point | {"keypointlabels": [name]},
                 "score": round(float(poses.keypoint_scores[person, joint]), 4),
             }
+            if shown[person, joint] == _HIDDEN:
+                choice = {"type": "choices", "from_name": VISIBILITY}
+                yield region | choice | {"value": point | {"choices": [HIDDEN_CHOICE]}}
 
 
 def _percent(shares: NDArray[np.float64]) -> Any:  # noqa: ANN401 - nested lists as deep as the array
     return (100 * shares).round(4).tolist()
 
 
-def _labelling_config(skeleton: Skeleton) -> str:
+def labelling_config(skeleton: Skeleton, heading: str | None = None) -> str:
+    """The labelling interface: persons, their joints, and of a joint whether it is to be seen.
+
+    Its `model_index` says in which order Label Studio's own exports list the joints.
+
+    Args:
+        skeleton: of the persons.
+        heading: text above the image, `$name` for that member of the task's data; None for none.
+    """
+    above = "" if heading is None else f"\n  <Header value={quoteattr(heading)}/>"
     labels = "\n".join(
-        f'    <Label value={quoteattr(joint)} background="{_colour(joint)}"/>' for joint in skeleton.joints
+        f'    <Label value={quoteattr(joint)} background="{_colour(joint)}" model_index="{index}"/>'
+        for index, joint in enumerate(skeleton.joints)
     )
-    return f"""<View>
+    return f"""<View>{above}
   <Image name="image" value="$image" zoom="true" zoomControl="true"/>
-  <RectangleLabels name="person" toName="image">
-    <Label value="person" background="#888888"/>
+  <RectangleLabels name="{PERSON}" toName="image">
+    <Label value="{PERSON}" background="#888888"/>
   </RectangleLabels>
-  <KeyPointLabels name="joints" toName="image">
+  <KeyPointLabels name="{JOINTS}" toName="image">
 {labels}
   </KeyPointLabels>
+  <Choices name="{VISIBILITY}" toName="image" choice="single" perRegion="true" whenTagName="{JOINTS}">
+    <Choice value="{VISIBLE_CHOICE}"/>
+    <Choice value="{HIDDEN_CHOICE}"/>
+  </Choices>
 </View>
 """
 

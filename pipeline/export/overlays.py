@@ -6,9 +6,10 @@ import numpy as np
 import simplejpeg
 
 from pipeline.export.source import ExportedImage, ExportSource, ExportSummary, PathsInFolder
-from pipeline.ordered_map import map_in_order
-from pipeline.single_image import ImageReader
-from pipeline.uris import join_uri
+from pipeline.inputs.single_image import ImageReader
+from pipeline.output.schema import LABELLED
+from pipeline.storage.ordered_map import map_in_order
+from pipeline.storage.uris import join_uri
 from posrefine.drawing import draw_poses
 from posrefine.errors import ImageError, ObjectChanged, ObjectMissing, ShardError
 
@@ -36,6 +37,7 @@ def export_overlays(source: ExportSource, output: str) -> ExportSummary:
             source.skipped[problem] += 1
             source.image_count -= 1
             source.person_count -= len(image.poses)
+            source.below_count -= image.persons_below
     return source.summary("overlays", output)
 
 
@@ -44,7 +46,7 @@ class _Overlay:
 
     def __init__(self, source: ExportSource, output: str) -> None:
         self._source, self._output = source, output
-        self._reader = ImageReader.of_run(source.rows, source.storage)
+        self._reader = ImageReader.under(source.rows.settings, source.storage)
 
     def __call__(self, job: tuple[ExportedImage, str]) -> tuple[ExportedImage, str | None]:
         image, path = job
@@ -58,7 +60,7 @@ class _Overlay:
             pixels,
             image.poses,
             self._source.rows.skeleton,
-            min_keypoint_score=self._source.options.min_keypoint_score,
+            min_keypoint_score=self._source.options.min_keypoint_score if image.labels is None else LABELLED,
         )
         encoded = simplejpeg.encode_jpeg(np.ascontiguousarray(drawn), quality=_JPEG_QUALITY)
         self._source.storage.put(join_uri(self._output, path), encoded)

@@ -10,9 +10,9 @@ from pipeline.export.label_studio import export_label_studio
 from pipeline.export.overlays import export_overlays
 from pipeline.export.source import ExportOptions, ExportSource, ExportSummary
 from pipeline.export.yolo import export_yolo
-from pipeline.run_rows import open_run_rows
+from pipeline.output.run_output import RunOutput
 from pipeline.storage import Storage
-from pipeline.uris import normalise_uri
+from pipeline.storage.uris import normalise_uri
 from posrefine.errors import ConfigurationError
 
 __all__ = ["EXPORT_FORMATS", "export_run"]
@@ -54,5 +54,8 @@ def export_run(
         raise ConfigurationError(
             f"export format {export_format!r} is unknown; choose one of {', '.join(EXPORT_FORMATS)}"
         )
-    source = ExportSource(open_run_rows(run_uri, storage), storage, options or ExportOptions())
+    options = options or ExportOptions()
+    source = ExportSource(
+        RunOutput.at(run_uri, storage, options.as_of, options.source).rows(), storage, options
+    )
     return EXPORT_FORMATS[export_format](source, normalise_uri(output_uri))

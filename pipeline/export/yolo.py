@@ -10,15 +10,14 @@ import yaml
 from numpy.typing import NDArray
 
 from pipeline.export.source import ExportedImage, ExportSource, ExportSummary, PathsInFolder
-from pipeline.ordered_map import map_in_order
 from pipeline.storage import Storage
-from pipeline.uris import join_uri
+from pipeline.storage.ordered_map import map_in_order
+from pipeline.storage.uris import join_uri
 from posrefine.skeletons import Skeleton
 
 __all__ = ["export_yolo"]
 
 _PUTS_AT_ONCE = 16
-_VISIBLE = 2
 
 
 def export_yolo(source: ExportSource, output: str) -> ExportSummary:
@@ -48,8 +47,8 @@ def _put(storage: Storage, file: tuple[str, str]) -> None:
 
 
 def _description(skeleton: Skeleton) -> bytes:
+    # Without `path`, trainers take the folder of this very file, wherever it was copied to.
     content = {
-        "path": ".",
         "train": "images",
         "val": "images",
         "names": {0: "person"},
@@ -72,14 +71,14 @@ def _persons(
     image: ExportedImage, size: NDArray[np.float64], min_keypoint_score: float
 ) -> Iterator[tuple[list[float], list[str]]]:
     poses = image.poses
-    low = np.clip(poses.boxes_xywh[:, :2] / size, 0, 1)
-    high = np.clip((poses.boxes_xywh[:, :2] + poses.boxes_xywh[:, 2:]) / size, 0, 1)
+    low = np.clip(image.boxes_xywh[:, :2] / size, 0, 1)
+    high = np.clip((image.boxes_xywh[:, :2] + image.boxes_xywh[:, 2:]) / size, 0, 1)
     points = poses.keypoints / size
-    known = (poses.keypoint_scores >= min_keypoint_score) & ((points >= 0) & (points <= 1)).all(axis=2)
+    visibility = image.shown(min_keypoint_score)
     for person in np.flatnonzero((high - low > 0).all(axis=1)):
         box = [*((low[person] + high[person]) / 2).tolist(), *(high[person] - low[person]).tolist()]
         joints = [
-            f"{x:.6f} {y:.6f} {_VISIBLE}" if shown else "0 0 0"
-            for (x, y), shown in zip(points[person].tolist(), known[person].tolist(), strict=True)
+            f"{x:.6f} {y:.6f} {flag}" if flag else "0 0 0"
+            for (x, y), flag in zip(points[person].tolist(), visibility[person].tolist(), strict=True)
         ]
         yield box, joints

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from pipeline.evaluation import PrecisionRecall
-from pipeline.report.svg import Axes, figure, polyline, text
-from posrefine.metrics.diagnosis import Calibration
+from pipeline.evaluation.result import PrecisionRecall
+from pipeline.svg import Axes, figure, polyline, text
+from posrefine.metrics.analysis.diagnosis import Calibration
 
 __all__ = ["Measured", "histogram", "interval_plot", "precision_recall", "reliability"]
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import heapq
+import math
+from bisect import bisect_right
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -12,20 +14,17 @@ from typing import Generic, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.ground_truth import Annotations
+from pipeline.evaluation.benchmark import Benchmark
+from pipeline.output.schema import ImageResult
 from pipeline.report.quality import JudgedImage, judged_images
-from pipeline.run_rows import RunRows
-from pipeline.schema import ImageResult
-from pipeline.storage import Storage
-from posrefine.inference.poses import Poses
-from posrefine.metrics import Protocol
+from posrefine.poses import Poses
 
-__all__ = ["Group", "Pick", "Survey", "disagreement", "drawn_from_score", "survey_run"]
+__all__ = ["PERSON_BINS", "Group", "Pick", "Survey", "disagreement", "survey_images"]
 
-_SAMPLE_IMAGES = 20_000
 _SCORE_BINS = 20
-_MOST_PERSONS = 10
-_DRAWN_SHARE = 0.25
+_PERSON_BINS_FROM = (0, 1, 2, 3, 4, 5, 10, 20, 40)
+PERSON_BINS = ("0", "1", "2", "3", "4", "5–9", "10–19", "20–39", "40+")
+"""Numbers of persons in an image that are counted together: few people one by one, crowds by size."""
 _SEED = 0
 
 Item = TypeVar("Item")
@@ -64,8 +63,8 @@ class Survey:
     Attributes:
         images: that were gone through.
         groups: of the gallery, empty ones left out.
-        scores: [20] persons by score, in bins of equal width over 0..1.
-        persons: [11] images by number of persons, the last for 10 and more.
+        scores: [20] persons from the least score on by score, in bins of equal width over 0..1.
+        persons: [9] images by number of these persons, in `PERSON_BINS`.
     """
 
     images: int
@@ -74,35 +73,34 @@ class Survey:
     persons: tuple[int, ...]
 
 
-def survey_run(
-    rows: RunRows, storage: Storage, annotations: Annotations | None, protocol: Protocol | None, *, size: int
+def survey_images(
+    sample: Iterable[ImageResult],
+    benchmark: Benchmark | None,
+    *,
+    size: int,
+    min_score: float,
 ) -> Survey:
-    """Go through at most about 20,000 images and pick `size` for each group.
+    """Go through images of a run and pick `size` for each group.
+
+    Persons below `min_score` are no reason to pick an image, and are not counted.
 
     With ground truth: best, worst, most disagreeing. Without: random, least sure, most disagreeing.
     """
-    tally = _Tally(size)
-    images = tally.watch(rows.sample(_SAMPLE_IMAGES).images(storage))
-    if annotations is None or protocol is None:
-        groups = _without_truth(images, size)
+    tally = _Tally(size, min_score)
+    images = tally.watch(sample)
+    if benchmark is None:
+        groups = _without_truth(images, size, min_score)
     else:
-        groups = _with_truth(images, annotations, protocol, size)
+        groups = _with_truth(images, benchmark, size)
     return tally.survey((*groups, tally.disagreeing()))
 
 
-def drawn_from_score(poses: Poses) -> float:
-    """The score from which persons are drawn, a quarter of the best: doubtful ones would hide the rest.
+def disagreement(poses: Poses, min_score: float) -> tuple[float, float] | None:
+    """How far the test-time views of the most disputed person are apart.
 
-    Scores may be below 0 (heat is not bounded); the best person is always drawn.
-    """
-    if not len(poses):
-        return 0.0
-    best = float(poses.scores.max())
-    return best - (1 - _DRAWN_SHARE) * abs(best)
-
-
-def disagreement(poses: Poses) -> tuple[float, float] | None:
-    """How far the test-time views of the most disputed sure person are apart.
+    Args:
+        poses: of an image.
+        min_score: persons below it are passed over.
 
     Returns:
         The mean over its joints, image px, and the same as a share of the person's size (root of the box's
@@ -111,7 +109,7 @@ def disagreement(poses: Poses) -> tuple[float, float] | None:
     spread_px = poses.spread_px.mean(axis=1)
     boxes = poses.boxes_xywh
     size_px = np.sqrt(np.maximum(boxes[:, 2] * boxes[:, 3], 1.0))
-    sure = np.isfinite(spread_px) & (poses.scores >= drawn_from_score(poses))
+    sure = np.isfinite(spread_px) & (poses.scores >= min_score)
     if not sure.any():
         return None
     share: NDArray[np.float32] = np.where(sure, spread_px / size_px, -1.0)
@@ -140,8 +138,8 @@ class _Top(Generic[Item]):
 class _Tally:
     """Counts images that pass by, and keeps the most disputed ones."""
 
-    def __init__(self, size: int) -> None:
-        self._images = 0
+    def __init__(self, size: int, min_score: float) -> None:
+        self._images, self._min_score = 0, min_score
         self._scores = np.zeros(_SCORE_BINS, np.int64)
         self._persons: Counter[int] = Counter()
         self._disputed: _Top[ImageResult] = _Top(size)
@@ -154,17 +152,18 @@ class _Tally:
             yield image
 
     def _count(self, image: ImageResult, poses: Poses) -> None:
-        bins = np.clip((poses.scores * _SCORE_BINS).astype(int), 0, _SCORE_BINS - 1)
+        scores = poses.scores[poses.scores >= self._min_score]
+        bins = np.clip((scores * _SCORE_BINS).astype(int), 0, _SCORE_BINS - 1)
         self._scores += np.bincount(bins, minlength=_SCORE_BINS)
-        self._persons[min(len(poses), _MOST_PERSONS)] += 1
-        found = disagreement(poses)
+        self._persons[bisect_right(_PERSON_BINS_FROM, len(scores)) - 1] += 1
+        found = disagreement(poses, self._min_score)
         if found is not None:
             self._disputed.add((found[1],), image)
 
     def disagreeing(self) -> Group:
         picks = []
         for image in self._disputed.items():
-            found = disagreement(image.poses) if image.poses is not None else None
+            found = disagreement(image.poses, self._min_score) if image.poses is not None else None
             if found is not None:
                 reason = f"views {found[0]:.1f} px apart on average, {found[1]:.1%} of the person's size"
                 picks.append(Pick(image, reason, rings=True))
@@ -180,16 +179,14 @@ class _Tally:
             images=self._images,
             groups=tuple(group for group in groups if group.picks),
             scores=tuple(self._scores.tolist()),
-            persons=tuple(self._persons[number] for number in range(_MOST_PERSONS + 1)),
+            persons=tuple(self._persons[place] for place in range(len(PERSON_BINS))),
         )
 
 
-def _with_truth(
-    images: Iterable[ImageResult], annotations: Annotations, protocol: Protocol, size: int
-) -> tuple[Group, ...]:
+def _with_truth(images: Iterable[ImageResult], benchmark: Benchmark, size: int) -> tuple[Group, ...]:
     best: _Top[JudgedImage] = _Top(size)
     worst: _Top[JudgedImage] = _Top(size)
-    for judged in judged_images(images, annotations, protocol):
+    for judged in judged_images(images, benchmark.annotations, benchmark.rules):
         # Among about equal ones those with more people are the harder, and say more.
         best.add((round(judged.mean_oks, 2), judged.persons), judged)
         worst.add((-round(judged.mean_oks, 2), judged.persons), judged)
@@ -213,7 +210,7 @@ def _judged_pick(judged: JudgedImage) -> Pick:
     return Pick(judged.image, f"mean OKS {judged.mean_oks:.2f}, {people} annotated", truth=judged)
 
 
-def _without_truth(images: Iterable[ImageResult], size: int) -> tuple[Group, ...]:
+def _without_truth(images: Iterable[ImageResult], size: int, min_score: float) -> tuple[Group, ...]:
     rng = np.random.default_rng(_SEED)
     random: _Top[ImageResult] = _Top(size)
     unsure: _Top[ImageResult] = _Top(size)
@@ -221,13 +218,13 @@ def _without_truth(images: Iterable[ImageResult], size: int) -> tuple[Group, ...
         if image.poses is None:
             continue
         random.add((float(rng.random()),), image)
-        if len(image.poses):
+        if _best(image) >= min_score:
             unsure.add((-float(image.poses.scores.max()),), image)
     return (
         Group(
             "Drawn at random",
             "What the annotation looks like on the whole.",
-            tuple(Pick(image, _people(image)) for image in random.items()),
+            tuple(Pick(image, _people(image, min_score)) for image in random.items()),
         ),
         Group(
             "Least sure",
@@ -237,11 +234,12 @@ def _without_truth(images: Iterable[ImageResult], size: int) -> tuple[Group, ...
     )
 
 
-def _people(image: ImageResult) -> str:
+def _people(image: ImageResult, min_score: float) -> str:
     if image.poses is None or not len(image.poses):
         return "nobody found"
-    return f"{len(image.poses)} found, best score {_best(image):.2f}"
+    found = int((image.poses.scores >= min_score).sum())
+    return f"{found} found from score {min_score:g} on, best score {_best(image):.2f}"
 
 
 def _best(image: ImageResult) -> float:
-    return float(image.poses.scores.max()) if image.poses is not None and len(image.poses) else 0.0
+    return float(image.poses.scores.max()) if image.poses is not None and len(image.poses) else -math.inf

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from pipeline.evaluation import Evaluation
+from pipeline.evaluation.result import Evaluation
 from pipeline.report.figures import Measured
 
 __all__ = ["NumberRow", "measured", "number_rows"]

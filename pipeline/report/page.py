@@ -16,15 +16,19 @@ __all__ = ["render_page", "require_templates"]
 _TEMPLATES = Path(__file__).parent / "templates"
 
 
-def render_page(**content: Any) -> bytes:  # noqa: ANN401 - what a template takes
+def render_page(template: str = "page", **content: Any) -> bytes:  # noqa: ANN401 - what a template takes
     """The page as UTF-8 HTML; everything that is not our own markup is escaped.
+
+    Args:
+        template: name of the page's template.
+        content: that it shows.
 
     Raises:
         ConfigurationError: jinja2 is not installed.
     """
     environment = _environment()
     style = (_TEMPLATES / "style.css").read_text()
-    return environment.get_template("page.html.j2").render(style=style, **content).encode()
+    return environment.get_template(f"{template}.html.j2").render(style=style, **content).encode()
 
 
 def require_templates() -> None:
@@ -37,7 +41,7 @@ def _environment() -> Environment:
         from jinja2 import Environment, FileSystemLoader, StrictUndefined
     except ImportError as error:
         raise ConfigurationError(
-            "the report needs jinja2, which is not installed: pip install posrefine[report]"
+            "the report needs jinja2, which is not installed: pip install jinja2"
         ) from error
     environment = Environment(
         loader=FileSystemLoader(_TEMPLATES),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import math
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -10,11 +11,12 @@ import simplejpeg
 from numpy.typing import NDArray
 from PIL import Image
 
-from pipeline.report.gallery import Pick, drawn_from_score
-from pipeline.single_image import ImageReader
+from pipeline.inputs.single_image import ImageReader
+from pipeline.output.schema import LABELLED
+from pipeline.report.gallery import Pick
 from posrefine.drawing import draw_annotated, draw_poses, draw_spread
 from posrefine.errors import ImageError, ObjectChanged, ObjectMissing, ShardError, StorageError
-from posrefine.inference.poses import Poses
+from posrefine.poses import Poses
 from posrefine.skeletons import Skeleton
 
 __all__ = ["Picture", "PictureMaker"]
@@ -47,17 +49,20 @@ class Picture:
 
 
 class PictureMaker:
-    """Fetches images and draws on them. A missing image is a note in its place, and so is a store that cannot
-    be reached: that is asked once, for each vain call takes minutes."""
+    """Fetches images and draws on them who has at least `min_score`.
 
-    def __init__(self, reader: ImageReader, skeleton: Skeleton) -> None:
-        self._reader, self._skeleton = reader, skeleton
+    A missing image is a note in its place, and so is a store that cannot be reached: that is asked once, for
+    each vain call takes minutes.
+    """
+
+    def __init__(self, reader: ImageReader, skeleton: Skeleton, min_score: float) -> None:
+        self._reader, self._skeleton, self._min_score = reader, skeleton, min_score
         self._unreachable: str | None = None
 
     def make(self, pick: Pick) -> Picture:
         """The picture of one pick."""
         poses = pick.image.poses or Poses.none(self._skeleton.num_joints)
-        drawn = int((poses.scores >= drawn_from_score(poses)).sum())
+        drawn = int((poses.scores >= self._min_score).sum())
         alt = f"{pick.image.image_key} with {drawn} drawn skeleton{'' if drawn == 1 else 's'}, {pick.reason}"
         picture = Picture(pick.image.image_key, pick.reason, alt, None, None)
         pixels = self._fetch(pick)
@@ -86,9 +91,14 @@ class PictureMaker:
         at_size = replace(poses, keypoints=poses.keypoints * scale, spread_px=poses.spread_px * scale)
         if pick.truth is not None:
             small = draw_annotated(small, pick.truth.keypoints * scale, pick.truth.labelled, self._skeleton)
-        least = drawn_from_score(poses)
-        small = draw_poses(small, at_size, self._skeleton, min_score=least)
-        return draw_spread(small, at_size, min_score=least) if pick.rings else small
+        small = draw_poses(
+            small,
+            at_size,
+            self._skeleton,
+            min_score=self._min_score,
+            min_keypoint_score=-math.inf if pick.image.labels is None else LABELLED,
+        )
+        return draw_spread(small, at_size, min_score=self._min_score) if pick.rings else small
 
 
 @dataclass(frozen=True)

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.ground_truth import Annotations
-from pipeline.image_index import NO_IMAGE
-from pipeline.schema import ImageResult
-from posrefine.metrics import Detections, GroundTruth, Protocol
-from posrefine.metrics.error_table import judge_joints
+from pipeline.ground_truth.annotations import Annotations
+from pipeline.ground_truth.image_names import NO_IMAGE
+from pipeline.output.schema import ImageResult
+from posrefine.metrics import Detections, OksRules
+from posrefine.metrics.analysis.error_table import judge_joints
 
 __all__ = ["JudgedImage", "judged_images"]
 
@@ -39,7 +39,7 @@ class JudgedImage:
 
 
 def judged_images(
-    images: Iterable[ImageResult], annotations: Annotations, protocol: Protocol
+    images: Iterable[ImageResult], annotations: Annotations, protocol: OksRules
 ) -> Iterator[JudgedImage]:
     """The annotated images among `images` that did not fail and in which there are persons to be found."""
     usable = (image for image in images if image.poses is not None)
@@ -59,7 +59,7 @@ def _batches(images: Iterable[ImageResult], size: int) -> Iterator[list[ImageRes
 
 
 def _judge(
-    images: Sequence[ImageResult], annotations: Annotations, protocol: Protocol
+    images: Sequence[ImageResult], annotations: Annotations, protocol: OksRules
 ) -> Iterator[JudgedImage]:
     by_id = {image_id: image for image, image_id in zip(images, _ids(images, annotations), strict=True)}
     by_id.pop(NO_IMAGE, None)
@@ -85,16 +85,13 @@ def _judge(
 
 
 def _ids(images: Sequence[ImageResult], annotations: Annotations) -> list[int]:
-    """Ids by file name, or else the run's own where the annotations know them: the evaluation's rule."""
-    truth: GroundTruth = annotations.truth
-    by_name = annotations.index.find([image.image_key for image in images])
-    stated = np.array([NO_IMAGE if i.image_id is None else i.image_id for i in images], np.int64)
-    stated = np.where(np.isin(stated, truth.image_ids), stated, NO_IMAGE)
-    ids: list[int] = np.where(by_name == NO_IMAGE, stated, by_name).tolist()
+    """The evaluation's rule."""
+    stated = np.array([NO_IMAGE if image.image_id is None else image.image_id for image in images], np.int64)
+    ids: list[int] = annotations.find([image.image_key for image in images], stated).settled().tolist()
     return ids
 
 
-def _detections(by_id: dict[int, ImageResult], protocol: Protocol) -> Detections:
+def _detections(by_id: dict[int, ImageResult], protocol: OksRules) -> Detections:
     found = [(image_id, image.poses) for image_id, image in by_id.items() if image.poses is not None]
     nothing = Detections.none(protocol.skeleton.num_joints)
     return Detections(

@@ -2,27 +2,17 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import dataclass
 
-from pipeline.layout import OutputTree
-from pipeline.outcome import Outcome, read_outcome
-from pipeline.run_rows import RunRows
-from pipeline.storage import Storage
+from pipeline.output.outcome import Outcome
+from pipeline.output.person_count import PersonCount
+from pipeline.output.row_summary import FailedImage, RowSummary
+from pipeline.output.rows import RunRows
+from pipeline.output.run_output import RunOutput
+from pipeline.report.standing import DataSet, read_data_set
 from posrefine.errors import ImageStatus
 
-__all__ = ["FailedImage", "RunFacts", "read_run_facts"]
-
-_FAILED_SHOWN = 50
-
-
-@dataclass(frozen=True)
-class FailedImage:
-    """An image without keypoints, and why."""
-
-    key: str
-    status: str
-    error: str
+__all__ = ["RunFacts", "read_run_facts"]
 
 
 @dataclass(frozen=True)
@@ -35,6 +25,9 @@ class RunFacts:
         failed: the first failed ones.
         complete: whether every image is in the tables.
         outcome: how the last attempt ended; None where that is not known.
+        min_score: from which persons are counted.
+        people: persons in all finished images.
+        data_set: its generations, where it is one that stands; None of a run.
     """
 
     rows: RunRows
@@ -42,6 +35,9 @@ class RunFacts:
     failed: tuple[FailedImage, ...]
     complete: bool
     outcome: Outcome | None
+    min_score: float
+    people: PersonCount
+    data_set: DataSet | None = None
 
     @property
     def images_total(self) -> int:
@@ -53,28 +49,17 @@ class RunFacts:
         """Finished images without keypoints."""
         return self.images_total - self.images.get(ImageStatus.OK, 0)
 
-    @property
-    def persons(self) -> int | None:
-        """Persons in all images; None where the run is not complete."""
-        return self.outcome.persons if self.outcome is not None and self.outcome.complete else None
 
-
-def read_run_facts(rows: RunRows, storage: Storage) -> RunFacts:
-    """Count the images by status and collect the first failed ones; reads every file's status once."""
-    images: Counter[str] = Counter()
-    failed: list[FailedImage] = []
-    for table in rows.columns(storage, ["image_key", "status", "error"]):
-        statuses = table["status"].to_pylist()
-        images.update(statuses)
-        for row, status in enumerate(statuses):
-            if status != ImageStatus.OK and len(failed) < _FAILED_SHOWN:
-                key, error = table["image_key"][row].as_py(), table["error"][row].as_py()
-                failed.append(FailedImage(key, status, error or ""))
-    tree = OutputTree.at(rows.uri)
+def read_run_facts(output: RunOutput, rows: RunRows, summary: RowSummary, min_score: float) -> RunFacts:
+    """Count images and persons; of the run's files none is read. `rows` are those of the whole run."""
     return RunFacts(
         rows=rows,
-        images=dict(images.most_common()),
-        failed=tuple(failed),
-        complete=storage.exists(tree.success),
-        outcome=read_outcome(storage, tree),
+        images=summary.statuses,
+        failed=summary.failed,
+        complete=rows.counts is not None,
+        # It speaks of the last generation.
+        outcome=output.outcome() if output.as_of is None else None,
+        min_score=min_score,
+        people=PersonCount.of_scores(summary.scores, min_score),
+        data_set=read_data_set(output, rows.counts),
     )

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from pipeline.evaluation import Evaluation
-from pipeline.record import UNTRAINED_NOTE
+from pipeline.evaluation.result import Evaluation
+from pipeline.output.record import UNTRAINED_NOTE
+from pipeline.output.rows import RunRows
 from pipeline.report.run_facts import RunFacts
-from pipeline.run_rows import RunRows
 from posrefine.metrics import Finding
 
 __all__ = ["Warned", "evaluation_warnings", "run_warnings"]
@@ -67,6 +67,11 @@ def run_warnings(facts: RunFacts) -> tuple[Warned, ...]:
         warned.append(Warned("The run is not complete", text))
     if facts.outcome is not None and facts.outcome.exit_code:
         warned.append(Warned(f"The last attempt ended: {facts.outcome.result}", facts.outcome.message))
+    drifts = [one.drift for one in facts.data_set.generations if one.drift] if facts.data_set else []
+    if drifts and drifts[-1].moved:
+        last = drifts[-1]
+        text = "; ".join(moved.words() for moved in last.moved) + ". Look at its images before you use it."
+        warned.append(Warned(f"Generation {last.generation:,} is unlike those before", text))
     return tuple(warned)
 
 

@@ -10,10 +10,12 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from deltalake import DeltaTable
 from support.annotation import annotate, require_same_tables, some_images, write_images
 from support.ceph import CephStore, missing_programs, started_ceph
 from support.ray_cluster import started_cluster
 from support.s3 import Bucket
+from support.standing import Standing, picture
 
 from pipeline.storage import Storage, StorageOptions, forget_clients
 from posrefine.errors import ObjectChanged, ObjectExists, StorageError
@@ -63,7 +65,7 @@ def test_of_racing_creators_one_wins_and_the_probe_finds_that_out(
     assert won.count(True) == 1
     assert bucket.read("one") == f"owner {won.index(True)}".encode()
     with caplog.at_level(logging.WARNING):
-        assert STORAGE.probe_create_only(f"{bucket.uri}/out") == STORAGE
+        assert STORAGE.probe_conditions(f"{bucket.uri}/out") == STORAGE
     assert not [record for record in caplog.records if record.levelno >= logging.WARNING]
     assert bucket.keys() == ["one"]
 
@@ -121,6 +123,18 @@ def test_no_acknowledged_write_is_lost_when_the_gateway_is_killed_and_started_ag
     ]
 
 
+def test_a_put_over_the_known_etag_goes_through_and_one_over_another_is_refused(bucket: Bucket):
+    storage = Storage().probe_conditions(bucket.uri)
+    assert storage.options.conditional_replaces
+    uri = f"{bucket.uri}/lease"
+    first = storage.create(uri, b"first")
+    second = storage.replace(uri, b"second", first)
+    assert storage.read_bytes(uri, second) == b"second"
+    with pytest.raises(ObjectChanged):
+        storage.replace(uri, b"third", first)
+    assert storage.read_bytes(uri) == b"second"
+
+
 @pytest.mark.slow
 def test_a_run_whose_store_is_killed_in_mid_run_loses_and_doubles_nothing(
     ceph: CephStore, bucket: Bucket, tmp_path: Path
@@ -143,3 +157,34 @@ def test_a_run_whose_store_is_killed_in_mid_run_loses_and_doubles_nothing(
         assert annotate(given, output) == 0
         killer.join()
     require_same_tables(output, str(tmp_path / "undisturbed"))
+
+
+def test_a_standing_data_set_is_synced_read_by_its_logs_and_replaced_there(bucket: Bucket, ceph: CephStore):
+    for number in range(5):
+        bucket.write(f"in/{number}.png", picture(number))
+    standing = Standing(STORAGE, f"{bucket.uri}/in", f"{bucket.uri}/out")
+    standing.sync()
+    first = standing.rows()
+    bucket.write("in/0.png", picture(61))
+    bucket.write("in/new one.png", picture(60))
+    bucket.client.delete_object(Bucket=bucket.name, Key="in/3.png")
+    assert standing.sync().message.startswith(
+        "generation 2: 1 new, 1 stale, 1 orphaned; 0 of 2 images failed"
+    )
+    assert standing.rows(1) == first
+    assert standing.sync().message.startswith("nothing new")
+    options = {
+        "AWS_ENDPOINT_URL": ceph.environment()["AWS_ENDPOINT_URL"], "AWS_ALLOW_HTTP": "true",
+        "AWS_REGION": "us-east-1", "AWS_ACCESS_KEY_ID": ceph.environment()["AWS_ACCESS_KEY_ID"],
+        "AWS_SECRET_ACCESS_KEY": ceph.environment()["AWS_SECRET_ACCESS_KEY"],
+    }  # fmt: skip
+    for network in (0, 1):
+        if network:
+            assert standing.replace(network).exit_code == 0
+        rows = standing.rows()
+        images = DeltaTable(f"{bucket.uri}/out/tables/images", storage_options=options)
+        found = images.to_pyarrow_table(columns=["uri", "person_count"]).to_pylist()
+        assert sorted((row["uri"], row["person_count"]) for row in found) == [
+            (uri, persons) for uri, _, persons in rows
+        ]
+        assert len(rows) == 5

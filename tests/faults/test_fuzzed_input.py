@@ -15,10 +15,11 @@ from hypothesis import strategies as st
 from support.images import encode, exif_block, gradient
 from support.shards import make_parquet, make_tar
 
-from pipeline.image_gate import ImageLimits, decode_image
-from pipeline.load import is_broken_shard, load_unit
-from pipeline.planner import PlanOptions, plan_units
-from pipeline.readers import ReadOptions
+from pipeline.images.formats import PILLOW_FORMATS
+from pipeline.images.gate import ImageLimits, decode_image
+from pipeline.inputs.cutting import CutOptions, cut_into_units
+from pipeline.inputs.load import is_broken_shard, load_unit
+from pipeline.inputs.readers import ReadOptions
 from pipeline.storage import Storage
 from posrefine.errors import ImageError, ImageStatus, PosRefineError
 
@@ -37,6 +38,9 @@ IMAGES = {
     "e.tiff": encode(gradient(), "TIFF", compression="tiff_lzw"),
     "f.tiff": encode(gradient(), "TIFF", compression="tiff_adobe_deflate"),
     "g.webp": encode(gradient(), "WEBP"),
+}
+IMAGES |= {
+    f"i.{name.lower()}": encode(gradient(96, 80), name) for name in ("AVIF", "HEIF") if name in PILLOW_FORMATS
 }
 TARS = {
     name: make_tar(IMAGES | {f"{'long/' * 30}h.jpg": IMAGES["a.jpg"]}, tar_format)
@@ -108,7 +112,7 @@ def rows_of(name: str, data: bytes, unit_bytes: int) -> list[tuple[str, ImageSta
         Path(folder, name).write_bytes(data)
         return [
             (image.uri, image.status, is_broken_shard(unit, image.uri))
-            for unit in plan_units(folder, Storage(), PlanOptions(unit_bytes=unit_bytes))
+            for unit in cut_into_units(folder, Storage(), CutOptions(unit_bytes=unit_bytes))
             for image in load_unit(unit, Storage(), ReadOptions(limits=LIMITS))
         ]
 

@@ -8,9 +8,9 @@ from pathlib import Path
 
 from support.images import encode, gradient
 
-from pipeline.load import load_unit
-from pipeline.planner import plan_units
-from pipeline.readers import ReadOptions
+from pipeline.inputs.cutting import cut_into_units
+from pipeline.inputs.load import load_unit
+from pipeline.inputs.readers import ReadOptions
 from pipeline.storage import Storage
 from posrefine.errors import ImageStatus
 
@@ -55,7 +55,7 @@ def test_names_of_members_are_keys_and_never_paths_and_links_are_not_followed(tm
     (given / "a.tar").write_bytes(hostile_tar(secret))
     before = sorted(tmp_path.rglob("*"))
 
-    (unit,) = plan_units(str(given), Storage())
+    (unit,) = cut_into_units(str(given), Storage())
     images = load_unit(unit, Storage(), ReadOptions())
 
     assert [image.image_key for image in images] == NAMES

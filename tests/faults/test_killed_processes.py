@@ -7,7 +7,9 @@ import os
 import random
 import re
 import signal
+import subprocess
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -15,6 +17,7 @@ from pathlib import Path
 import pytest
 from support.annotation import (
     annotate,
+    is_free,
     require_same_tables,
     require_whole_objects,
     some_images,
@@ -22,35 +25,29 @@ from support.annotation import (
     table,
     write_images,
 )
-from support.ray_cluster import started_cluster, worker_pids
+from support.ray_cluster import worker_pids
 
 from jobs.annotate import main
-from pipeline.commit import decode_table
+from pipeline.output.parquet import decode_table
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:ray")
 
-IMAGES = some_images(20)
+IMAGES = some_images(20) | {"000.png": b"no picture", "001.png": b""}
 STEPS = [
     r"after:_probe-",
     r"after:lock\.json",
-    r"before:manifest\.parquet",
-    r"after:manifest\.parquet",
+    r"before:manifest-",
+    r"after:manifest-",
     r"after:run\.json",
     r"receipt:1",
     r"receipt:4",
-    r"before:tables/images/part-00001",
-    r"after:tables/images/part-00002",
+    r"before:tables/images/part-g0001-00001",
+    r"after:tables/images/part-g0001-00002",
     r"before:_SUCCESS",
     r"after:_SUCCESS",
     r"before:outcome\.json",
 ]
 """The moments of a run, in order; those of planning are before there is a Ray."""
-
-
-@pytest.fixture(scope="module")
-def cluster() -> Iterator[str]:
-    with started_cluster({}) as address:
-        yield address
 
 
 @pytest.fixture(scope="module")
@@ -64,13 +61,6 @@ def undisturbed(cluster: str, given: str, tmp_path_factory: pytest.TempPathFacto
     assert annotate(given, output) == 0
     assert len(table(output, "persons")) > 0
     return output
-
-
-@pytest.fixture(autouse=True)
-def _own_signal_handlers() -> Iterator[None]:
-    before = signal.getsignal(signal.SIGTERM)
-    yield
-    signal.signal(signal.SIGTERM, before)
 
 
 @pytest.mark.slow
@@ -88,18 +78,36 @@ def test_a_driver_killed_at_every_step_one_after_the_other_loses_and_doubles_not
 
     assert annotate(given, output) == 0
     require_same_tables(output, undisturbed)
-    assert not Path(output, "lock.json").exists()
+    assert is_free(output)
 
 
-def test_the_status_of_a_killed_run_tells_what_is_done_what_is_left_and_that_its_driver_is_gone(
-    cluster: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-):
-    images = some_images(20) | {"000.png": b"no picture", "001.png": b""}
-    given, output = write_images(tmp_path / "images", images), str(tmp_path / "out")
+def units_left(output: str) -> dict[Path, bytes]:
+    """The unit files of a killed driver, once the last of its workers has put what it was about to put."""
+    paths: list[Path] = []
+    while paths != (paths := sorted(Path(output, "units").iterdir())) or any(
+        path.suffix == ".unfinished" for path in paths
+    ):
+        time.sleep(2)
+    return {path: path.read_bytes() for path in paths}
+
+
+@pytest.fixture(scope="module")
+def killed(
+    cluster: str, given: str, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[subprocess.Popen[str], str]:
+    """The dead driver of a run, killed when it heard of the fifth unit, and its output."""
+    output = str(tmp_path_factory.mktemp("killed") / "out")
     with start_driver(given, output, cluster, dies="receipt:5") as driver:
         driver.communicate(timeout=240)
     assert driver.returncode == -signal.SIGKILL
-    units = {path: decode_table(path.read_bytes()) for path in Path(output, "units").iterdir()}
+    return driver, output
+
+
+def test_the_status_of_a_killed_run_tells_what_is_done_what_is_left_and_that_its_driver_is_gone(
+    killed: tuple[subprocess.Popen[str], str], capsys: pytest.CaptureFixture[str]
+):
+    driver, output = killed
+    units = {path: decode_table(content) for path, content in units_left(output).items()}
     statuses = [status for rows in units.values() for status in rows["status"].to_pylist()]
     capsys.readouterr()
 
@@ -110,27 +118,28 @@ def test_the_status_of_a_killed_run_tells_what_is_done_what_is_left_and_that_its
     assert said["images"] == f"{statuses.count('ok')} ok, {len(statuses) - statuses.count('ok')} failed"
     kinds = [f"{count} {kind}" for kind in ("truncated", "unsupported") if (count := statuses.count(kind))]
     assert said.get("failed", "") == ", ".join(kinds)
-    assert re.match(r"[\d.]+ images/s, last commit ", said["speed"])
+    assert re.match(r"[\d.]+ images/s since the first commit; last commit ", said["speed"])
     assert (re.match(r"about \d+:\d\d:\d\d of work", said.get("left", "")) is None) == (len(units) == 10)
     assert re.match(rf"abandoned: process {driver.pid} on \S+ is gone, last heartbeat \d+ s", said["lock"])
     assert said["outcome"] == "none yet of this attempt"
 
 
-def test_a_killed_run_is_not_resumed_with_other_weights_or_settings_but_with_other_machines(
-    cluster: str, given: str, undisturbed: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+def test_a_killed_run_is_not_resumed_with_other_weights_or_settings_but_with_work_of_another_shape(
+    killed: tuple[subprocess.Popen[str], str],
+    given: str,
+    undisturbed: str,
+    capsys: pytest.CaptureFixture[str],
 ):
-    output = str(tmp_path / "out")
-    with start_driver(given, output, cluster, dies="receipt:2") as driver:
-        driver.communicate(timeout=120)
-    assert driver.returncode == -signal.SIGKILL
-    before = {path: path.read_bytes() for path in Path(output, "units").iterdir()}
+    _, output = killed
+    before = units_left(output)
 
-    for other in (["--model", "posrefine_w32"], ["--scales", "1,2"], ["--unit-images", "3"]):
+    for other in (["--model", "posrefine_w32"], ["--scales", "1,2"], ["--max-pixels", "5000"]):
         assert annotate(given, output, *other) == 4
         assert "belongs to a different run" in capsys.readouterr().err
     assert {path: path.read_bytes() for path in Path(output, "units").iterdir()} == before
 
-    assert annotate(given, output, "--actors", "2", "--num-cpus-per-actor", "0.5") == 0
+    other_shape = ("--actors", "2", "--num-cpus-per-actor", "0.5", "--unit-images", "3", "--unit-bytes", "99")
+    assert annotate(given, output, *other_shape) == 0
     require_same_tables(output, undisturbed)
     assert {path: path.read_bytes() for path in before} == before
 
@@ -213,8 +222,8 @@ def test_a_dead_drivers_output_is_taken_over_by_one_of_two_that_come_at_the_same
     with start_driver(given, output, cluster, dies="receipt:3") as driver:
         driver.communicate(timeout=120)
     assert driver.returncode == -signal.SIGKILL
-    assert Path(output, "lock.json").exists()
+    assert not is_free(output)
 
     finish_together(given, output, cluster)
     require_same_tables(output, undisturbed)
-    assert not Path(output, "lock.json").exists()
+    assert is_free(output)

@@ -74,7 +74,7 @@ def test_an_actor_that_cannot_start_ends_the_run_within_a_minute_with_the_reason
     assert annotate(given, output, "--device", "cuda") == 2
     assert time.monotonic() - began < 120  # a silent wait would take ten minutes
     assert "device 'cuda' cannot be used here" in capsys.readouterr().err
-    assert "choose cpu" in json.loads(Path(output, "outcome.json").read_text())["message"]
+    assert "choose auto, cpu" in json.loads(Path(output, "outcome.json").read_text())["message"]
 
 
 def test_weights_that_cannot_be_read_end_the_run_before_anything_starts(

@@ -14,6 +14,7 @@ import pytest
 import ray
 from support.annotation import SETTINGS, some_images
 from support.faultproxy import FaultProxy
+from support.ports import free_port
 from support.ray_cluster import started_cluster
 from support.s3 import Bucket, S3Server
 
@@ -23,6 +24,7 @@ SECRETS = {
     "AWS_SECRET_ACCESS_KEY": "wJalrSECRETonlyfortests0123456789abcdefgh",
     "AWS_SESSION_TOKEN": "FwoGZXIvYSESSIONTOKENonlyfortests0123456789",
 }
+IN_ADDRESSES = {"a token": "TOKENonlyfortests0123456789", "a signature": "SIGNATUREonlyfortests0123456789"}
 TALKATIVE_JOB = Path(__file__).parents[1] / "support" / "talkative_job.py"
 
 
@@ -79,6 +81,13 @@ def everything_in(bucket: Bucket) -> dict[str, bytes]:
     return objects | footers
 
 
+def presigned_weights(bucket: Bucket) -> list[str]:
+    """A run whose weights have an address of a kind that is not supported, and that ends with an error."""
+    weights = f"https://127.0.0.1/w.pth?X-Amz-Signature={IN_ADDRESSES['a signature']}&X-Amz-Expires=60"
+    places = ["--input", f"{bucket.uri}/images", "--output", f"{bucket.uri}/presigned"]
+    return ["run", *places, "--model", "posrefine_tiny", "--weights", weights]
+
+
 def test_secrets_are_in_nothing_that_a_run_or_its_errors_write(
     cluster: str, environment: dict[str, str], proxy: FaultProxy, bucket: Bucket
 ):
@@ -89,18 +98,25 @@ def test_secrets_are_in_nothing_that_a_run_or_its_errors_write(
     proxy.heal()
     proxy.add("503", path="/units/", times=2)
     proxy.add("reset", method="GET", path="/images/.*png", times=2)
-    done = run(cluster, environment, *job)
+    gateway = {"POSREFINE_PUSHGATEWAY": f"http://127.0.0.1:{free_port()}?token={IN_ADDRESSES['a token']}"}
+    done = run(cluster, environment | gateway, *job)
     assert done.returncode == 0, done.stderr[-3000:]
+    assert "?token=***" in done.stderr
+    presigned = run(cluster, environment, *presigned_weights(bucket))
+    assert presigned.returncode == 2
+    assert "X-Amz-Signature=***" in presigned.stderr
     status = run(cluster, environment, "status", "--output", f"{bucket.uri}/out")
     nowhere = run(cluster, environment, "status", "--output", "s3://no-such-bucket/out")
     assert (status.returncode, nowhere.returncode) == (0, 1)
 
     written: dict[object, bytes] = everything_in(bucket) | logs_of_session()
-    for name, process in {"refused": refused, "done": done, "status": status, "nowhere": nowhere}.items():
+    processes = {"refused": refused, "done": done, "presigned": presigned}
+    processes |= {"status": status, "nowhere": nowhere}
+    for name, process in processes.items():
         written |= {f"{name} out": process.stdout.encode(), f"{name} err": process.stderr.encode()}
     workers = b"".join(text for key, text in written.items() if "worker-" in str(key))
     assert "DEBUG:" in done.stderr, "the driver was not made to talk"
     assert b"DEBUG:" in workers, "the workers were not made to talk"
-    for name, secret in SECRETS.items():
+    for name, secret in {**SECRETS, **IN_ADDRESSES}.items():
         found = [str(key) for key, text in written.items() if secret.encode() in text]
         assert not found, f"{name} is in {found}"

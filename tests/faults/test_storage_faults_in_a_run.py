@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 import pytest
 from support.annotation import (
     annotate,
+    is_free,
     require_same_tables,
     some_images,
     start_driver,
@@ -19,7 +20,7 @@ from support.faultproxy import FaultProxy
 from support.ray_cluster import started_cluster, worker_pids
 from support.s3 import Bucket, S3Server
 
-from pipeline.commit import decode_table
+from pipeline.output.parquet import decode_table
 from pipeline.storage import Storage, forget_clients
 
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore::DeprecationWarning:ray")]
@@ -103,7 +104,8 @@ def test_a_run_recovers_from_every_kind_of_fault_and_gives_the_same_tables(
 
     assert len(proxy.struck()) - before == 5 * 2 + 2 + 2 + 4 + 6
     require_same_tables(output, undisturbed)
-    assert not [key for key in keys_of(bucket) if "_probe" in key or key.endswith("lock.json")]
+    assert is_free(output)
+    assert not [key for key in keys_of(bucket) if "_probe" in key]
 
 
 def test_a_store_slow_to_write_never_has_more_than_two_committing_workers_for_an_actor(
@@ -120,7 +122,7 @@ def test_a_store_slow_to_write_never_has_more_than_two_committing_workers_for_an
     proxy.add("slow", method="PUT", path="/units/", times=100, seconds=2.0)
     watcher = threading.Thread(target=watch)
     watcher.start()
-    code = annotate(f"{bucket.uri}/images", output, "--unit-images", "1")
+    code = annotate(f"{bucket.uri}/images", output, "--unit-images", "1", "--actors", "1")
     over.set()
     watcher.join()
     assert code == 0

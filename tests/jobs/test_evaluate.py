@@ -30,6 +30,11 @@ def command(tmp_path: Path, predictions: str | Path, annotations: str | Path, *m
     )
 
 
+def submit(tmp_path: Path, predictions: str | Path, annotations: str | Path, name: str) -> int:
+    files = ("--predictions", str(predictions), "--annotations", str(annotations))
+    return main(["test-dev", *files, "--output", str(tmp_path / "out"), "--name", name])
+
+
 @pytest.fixture
 def run(tmp_path: Path) -> tuple[Path, str, dict[str, Any]]:
     """A run over made-up images, and their annotations."""
@@ -146,8 +151,18 @@ def test_bad_files_end_with_code_2_and_a_reason(
     assert "bad.json" in capsys.readouterr().err
 
 
-def test_a_missing_file_ends_with_code_1(tmp_path: Path) -> None:
-    assert command(tmp_path, tmp_path / "none.json", tmp_path / "none.json") == 1
+@pytest.mark.parametrize("gone", ["annotations", "results"])
+def test_a_missing_file_ends_with_code_2_and_its_name(
+    tmp_path: Path, run: tuple[Path, str, dict[str, Any]], gone: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    missing = tmp_path / "none.json"
+    files = (
+        {"predictions": run[0], "annotations": missing}
+        if gone == "annotations"
+        else {"predictions": missing, "annotations": run[1]}
+    )
+    assert command(tmp_path, **files) == 2
+    assert "none.json: there is no such file" in capsys.readouterr().err
 
 
 def test_a_small_evaluation_waits_for_neither_torch_nor_ray() -> None:
@@ -163,6 +178,70 @@ def test_unknown_options_end_with_code_2(tmp_path: Path) -> None:
     assert ended.value.code == 2
 
 
+@pytest.mark.parametrize("option", [("--draws", "0"), ("--draws", "1.5"), ("--seed", "-1")])
+def test_numbers_that_the_bootstrap_cannot_use_end_with_code_2_and_what_to_give(
+    tmp_path: Path, option: tuple[str, str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert command(tmp_path, "a.json", "b.json", *option) == 2
+    said = capsys.readouterr().err
+    assert f"setting {option[0].removeprefix('--')}: '{option[1]}' will not do: Input should be" in said
+
+
+def test_settings_of_an_evaluation_come_from_the_environment_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("POSREFINE_SEED", "-1")
+    assert command(tmp_path, "a.json", "b.json") == 2
+    monkeypatch.delenv("POSREFINE_SEED")
+    monkeypatch.setenv("POSREFINE_DRAW", "10")
+    assert command(tmp_path, "a.json", "b.json") == 2
+    first, second = capsys.readouterr().err.splitlines()
+    assert "setting seed: '-1' will not do" in first
+    assert "POSREFINE_DRAW" in second
+    assert "POSREFINE_DRAWS" in second
+
+
+def test_score_is_what_is_done_where_no_command_is_named(
+    tmp_path: Path, run: tuple[Path, str, dict[str, Any]]
+) -> None:
+    files = ("--predictions", str(run[0]), "--annotations", run[1], "--protocol", "coco")
+    for name, named in (("a", ["score"]), ("b", [])):
+        assert main([*named, *files, "--output", str(tmp_path / name), "--numbers-only"]) == 0
+    first, second = (read_json(tmp_path / name / "metrics.json") for name in "ab")
+    assert first["AP"] == second["AP"]
+
+
+@pytest.mark.parametrize(
+    "before", [["--log-format", "json"], ["--log-format=json"], ["-v", "--log-format", "text"]]
+)
+@pytest.mark.parametrize("command", [["score"], []])
+def test_options_of_the_log_may_stand_before_the_command(
+    before: list[str], command: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    files = ("--predictions", "a", "--annotations", str(tmp_path / "none.json"), "--protocol", "coco")
+    assert main([*before, *command, *files, "--output", str(tmp_path / "out")]) == 2
+    assert "none.json: there is no such file" in capsys.readouterr().err
+
+
+def test_what_test_dev_would_ignore_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(
+            [
+                "test-dev",
+                "--predictions",
+                "a",
+                "--annotations",
+                "b",
+                "--output",
+                "c",
+                "--name",
+                "x",
+                "--report",
+            ]
+        )
+    assert ended.value.code == 2
+
+
 def test_test_dev_gives_the_archive_that_the_server_wants(
     tmp_path: Path, run: tuple[Path, str, dict[str, Any]], capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -173,9 +252,7 @@ def test_test_dev_gives_the_archive_that_the_server_wants(
         "categories": [{"id": 1, "name": "person"}, {"id": 2, "name": "bicycle"}],
     }
 
-    assert (
-        command(tmp_path, output, write_json(tmp_path / "info.json", listing), "--test-dev", "DEKR-w32") == 0
-    )
+    assert submit(tmp_path, output, write_json(tmp_path / "info.json", listing), "DEKR-w32") == 0
 
     base = "person_keypoints_test-dev2017_DEKR-w32_results"
     with zipfile.ZipFile(tmp_path / "out" / f"{base}.zip") as archive:
@@ -190,5 +267,5 @@ def test_test_dev_gives_the_archive_that_the_server_wants(
 def test_a_test_dev_name_that_breaks_the_file_name_is_refused(
     tmp_path: Path, run: tuple[Path, str, dict[str, Any]]
 ) -> None:
-    assert command(tmp_path, run[0], run[1], "--test-dev", "my/net") == 2
+    assert submit(tmp_path, run[0], run[1], "my/net") == 2
     assert not Storage().exists(str(tmp_path / "out" / "metrics.json"))

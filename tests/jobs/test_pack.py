@@ -5,15 +5,20 @@ import json
 import tarfile
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import unquote
 
 import numpy as np
 import pytest
 import ray
+from hypothesis import given
+from hypothesis import strategies as st
 from PIL import Image
 from pycocotools import coco
 from support.s3 import Bucket, S3Server
+from webdataset.tariterators import base_plus_ext, group_by_keys, tar_file_expander
 
 from jobs.pack import main
+from pipeline.packing.sources import shard_name
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -58,6 +63,12 @@ def test_scenes_become_shards_with_their_persons_beside_every_image(tmp_path, ca
     assert 1 <= len(labels["annotations"]) <= 2
     assert len(labels["annotations"][0]["keypoints"]) == 51
     assert "packed 5 images" in capsys.readouterr().out
+
+
+def test_a_relative_output_is_below_the_folder_of_the_command_wherever_workers_stand(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert main(["--output", "data", "--synthetic", "1", "--people", "1-1", "--scenes", "easy"]) == 0
+    assert files_below(tmp_path).keys() == {"data/shards/00000.tar", "data/annotations.json"}
 
 
 def test_the_annotation_file_holds_what_the_shards_hold_and_pycocotools_reads_it(tmp_path):
@@ -110,9 +121,22 @@ def test_a_missing_image_stops_with_its_name(tmp_path, capsys):
     (tmp_path / "images/b.png").unlink()
     code = main(["--output", str(tmp_path / "out"), "--images", str(tmp_path / "images"),
                  "--annotations", str(file)])  # fmt: skip
-    assert code == 1
+    assert code == 2
     assert "b.png" in capsys.readouterr().err
     assert not (tmp_path / "out/annotations.json").exists()
+
+
+def test_images_are_found_by_the_end_of_their_path_and_never_in_another_folder(tmp_path, capsys):
+    file = make_folder(tmp_path, ["val/a.png", "b.png"])
+    command = ["--output", str(tmp_path / "out"), "--annotations", str(file), "--images"]
+
+    assert main([*command, str(tmp_path / "images/val")]) == 2
+    assert "b.png" in capsys.readouterr().err
+    (tmp_path / "images/b.png").rename(tmp_path / "images/val/b.png")
+    assert main([*command, str(tmp_path / "images/val")]) == 0
+    (tmp_path / "images/val").rename(tmp_path / "images/train")
+    assert main([*command, str(tmp_path / "images")]) == 2
+    assert "val/a.png" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -120,14 +144,14 @@ def test_a_missing_image_stops_with_its_name(tmp_path, capsys):
     [
         (["--images", "photos"], "--images and --annotations belong together"),
         (["--synthetic", "3", "--annotations", "x.json"], "belong together"),
-        (["--synthetic", "0"], "above 0"),
-        ([], "--synthetic --images is required"),
+        (["--synthetic", "0"], "synthetic: '0' will not do"),
+        (["--synthetic", "3", "--people", "many"], "people: 'many' will not do"),
+        ([], "give either --images with --annotations, or --synthetic"),
+        (["--images", "a", "--annotations", "b", "--synthetic", "1"], "give either"),
     ],
 )
 def test_arguments_that_do_not_fit_are_refused(tmp_path, capsys, arguments, words):
-    with pytest.raises(SystemExit) as stopped:
-        main(["--output", str(tmp_path), *arguments])
-    assert stopped.value.code == 2
+    assert main(["--output", str(tmp_path), *arguments]) == 2
     assert words in capsys.readouterr().err
 
 
@@ -137,6 +161,51 @@ def test_names_that_would_share_a_key_are_refused(tmp_path, capsys):
                  "--annotations", str(file)])  # fmt: skip
     assert code == 2
     assert "such as a; rename them" in capsys.readouterr().err
+
+
+def test_names_with_dots_stay_samples_of_their_own_for_webdataset(tmp_path):
+    names = ["clip.0001.jpg", "clip.0002.jpg", "v1.5/clip.0001.jpg", "100%.jpg", "plain.jpg"]
+    file = make_folder(tmp_path, names)
+    assert main(["--output", str(tmp_path / "out"), "--images", str(tmp_path / "images"),
+                 "--annotations", str(file)]) == 0  # fmt: skip
+    shard = tmp_path / "out/shards/00000.tar"
+
+    with shard.open("rb") as stream:
+        samples = list(group_by_keys(tar_file_expander([{"url": str(shard), "stream": stream}])))
+
+    assert len(samples) == len(names)
+    for name, sample in zip(names, samples, strict=True):
+        assert unquote(f"{sample['__key__']}.jpg") == name
+        assert sample["jpg"] == (tmp_path / "images" / name).read_bytes()
+        labels = json.loads(sample["json"])
+        assert labels["image"]["file_name"] == f"{sample['__key__']}.jpg"
+        assert labels["annotations"][0]["image_id"] == labels["image"]["id"]
+    listed = json.loads((tmp_path / "out/annotations.json").read_bytes())["images"]
+    assert [f"{sample['__key__']}.jpg" for sample in samples] == [image["file_name"] for image in listed]
+
+
+_STEMS = st.text("ab.%2E-", min_size=1, max_size=8)
+
+
+@given(st.lists(_STEMS, min_size=2, max_size=6, unique=True))
+def test_every_file_name_has_its_own_key_and_comes_back_from_it(stems):
+    names = [f"dir.a/{stem}.jpg" for stem in stems]
+    keys = [base_plus_ext(shard_name(name)) for name in names]
+    assert len(set(keys)) == len(names)
+    assert all(suffix == "jpg" for _, suffix in keys)
+    assert [unquote(f"{key}.{suffix}") for key, suffix in keys] == names
+
+
+@pytest.mark.parametrize("name", ["photo", ".jpg", "a/.png", "photo."])
+def test_a_file_without_name_or_suffix_cannot_be_packed(tmp_path, capsys, name):
+    file = make_folder(tmp_path, ["a.png"])
+    content = json.loads(file.read_text())
+    content["images"][0]["file_name"] = name
+    file.write_text(json.dumps(content))
+    code = main(["--output", str(tmp_path / "out"), "--images", str(tmp_path / "images"),
+                 "--annotations", str(file)])  # fmt: skip
+    assert code == 2
+    assert f"{name!r} has no name and suffix" in capsys.readouterr().err
 
 
 def test_impossible_scenes_are_refused(tmp_path, capsys):

@@ -3,68 +3,27 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
-import sys
-import tempfile
-import time
-import urllib.request
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 from support.images import encode, gradient
 from support.networks import noisy_network
 from support.photos import CUT_TARS, assert_same_persons, read_photos, three_forms
-from support.ports import free_port
+from support.ray_cluster import RAY, Head, started_head
 from support.s3 import Bucket, S3Server
 
 from posrefine.weights import save_weights
 
 REPOSITORY = Path(__file__).parents[2]
-RAY = Path(sys.executable).with_name("ray")
 EXCLUDES = ["tests", "docs"]
-
-
-@dataclass(frozen=True)
-class Head:
-    dashboard: str
-    environment: dict[str, str]
 
 
 @pytest.fixture(scope="module")
 def head(s3_server: S3Server) -> Iterator[Head]:
-    port = free_port()
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
-    environment |= s3_server.environment()
-    environment["RAY_AUTH_MODE"] = "disabled"
-    # The job's `python` must be the one that the suite runs in.
-    environment["PATH"] = f"{RAY.parent}{os.pathsep}{environment['PATH']}"
-    # Ray's sockets lie in its folder, and socket paths are short.
-    with tempfile.TemporaryDirectory(prefix="ray", dir="/tmp", ignore_cleanup_errors=True) as folder:
-        command = [
-            *(str(RAY), "start", "--head", "--block", "--num-cpus=2", f"--port={free_port()}"),
-            *("--node-ip-address=127.0.0.1", "--dashboard-host=127.0.0.1", f"--dashboard-port={port}"),
-            *(f"--temp-dir={folder}", "--disable-usage-stats"),
-        ]
-        with subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL) as process:
-            try:
-                _wait_for(f"http://127.0.0.1:{port}/api/version")
-                yield Head(f"http://127.0.0.1:{port}", environment)
-            finally:
-                process.terminate()
-
-
-def _wait_for(url: str) -> None:
-    deadline = time.monotonic() + 60
-    while time.monotonic() < deadline:
-        try:
-            with urllib.request.urlopen(url):
-                return
-        except OSError:
-            time.sleep(0.3)
-    pytest.fail(f"{url} did not answer within a minute")
+    with started_head(s3_server.environment() | {"RAY_AUTH_MODE": "disabled"}) as started:
+        yield started
 
 
 def submit(head: Head, *arguments: str) -> subprocess.CompletedProcess[str]:

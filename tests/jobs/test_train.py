@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -20,12 +21,16 @@ from support.s3 import Bucket, S3Server
 
 from jobs.pack import main as pack
 from jobs.train import main
+from pipeline.settings.sources import load_settings
+from pipeline.settings.training import TrainSettings
 from pipeline.storage import Storage
+from pipeline.training.record import begin_or_resume
 from posrefine.build import build_model
 from posrefine.training.checkpoint import load_checkpoint
 from posrefine.weights import load_weights, save_weights
 
 REPOSITORY = Path(__file__).resolve().parents[2]
+DATED = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}\+00:00 ")
 SMALL = [
     "--model", "posrefine_tiny", "--input-sizes", "64", "--batch-size", "2", "--epochs", "2",
     "--worker-cpus", "0.5", "--checkpoint-steps", "2", "--log-steps", "1", "--validation-steps", "4",
@@ -107,6 +112,41 @@ def test_training_leaves_the_averaged_weights_a_card_and_a_log(trained: Path):
     assert curve == [(int(row["step"]), pytest.approx(float(row["loss"]), rel=1e-5)) for row in steps]
 
 
+def test_photographs_and_scenes_are_learnt_together_and_the_best_weights_are_kept(
+    packed: Path, tmp_path: Path, capsys
+):
+    """Of the four packed images one is kept apart by its name; scenes are validated on beside it."""
+    first = json.loads((packed / "annotations.json").read_text())["images"][0]["file_name"]
+    (tmp_path / "apart.txt").write_text(f"{first}\n")
+    mixed = [
+        *SMALL, "--images", str(packed / "shards"), "--annotations", str(packed / "annotations.json"),
+        "--image-shares", "0.75", "--synthetic", "2", "--synthetic-shares", "0.25", "--views", "12",
+        "--val-names", str(tmp_path / "apart.txt"), "--val-scenes", "2", "--val-flip", "--publish", "best",
+        "--colour", "1", "--degrade", "0.5", "--paste", "1", "--person-probability", "1",
+        "--validation-steps", "2", "--note", "learnt from three images and two scenes",
+    ]  # fmt: skip
+    output = tmp_path / "out"
+    assert main([*mixed, "--output", str(output)]) == 0
+    validated = rows(output / "log/validation.csv")
+    assert [row["step"] for row in validated] == ["2", "4", "6"]
+    said = capsys.readouterr().err
+    assert "6 steps of 2 views, 1 training process, from" in said
+    assert re.search(r"100% · 6 of 6 steps · [\d.]+ views/s · loss [\d.]+ · 0:00:00 left · AP -?\d", said)
+    assert {"AP", "scenes_AP"} <= validated[0].keys()
+    best = load_checkpoint(newest_checkpoint(output))["best"]
+    assert best["AP"] == pytest.approx(max(float(row["AP"]) for row in validated), rel=1e-5)
+    published, kept = build_model("posrefine_tiny"), build_model("posrefine_tiny")
+    info = load_weights(published, output / "model.safetensors")
+    load_weights(kept, output / "best.safetensors")
+    for name, value in published.state_dict().items():
+        torch.testing.assert_close(value, best["average"][name], rtol=0, atol=0)
+        torch.testing.assert_close(value, kept.state_dict()[name], rtol=0, atol=0)
+    assert info.note == "learnt from three images and two scenes"
+    card = (output / "model_card.md").read_text()
+    for words in ("3 images of", "(75%); 2 rendered scenes (25%)", "photographs: 1; scenes: 2", info.note):
+        assert words in card
+
+
 def test_a_finished_training_is_published_again_without_training(trained: Path, from_shards, packed):
     before, checkpoint = (trained / "model.safetensors").read_bytes(), newest_checkpoint(trained)
     held_out = ["--val-images", str(packed / "shards"), "--val-annotations", str(packed / "annotations.json")]
@@ -115,9 +155,17 @@ def test_a_finished_training_is_published_again_without_training(trained: Path, 
     assert newest_checkpoint(trained) == checkpoint
 
 
-def test_other_settings_on_the_same_output_are_refused(trained: Path, from_shards, capsys):
-    assert main([*SMALL, *from_shards, "--output", str(trained), "--learning-rate", "0.5"]) == 2
-    assert "learning_rate 0.001 -> 0.5" in capsys.readouterr().err
+def test_other_settings_on_the_same_output_are_refused_before_ray_is_asked_for_anything(
+    tmp_path: Path, capsys, monkeypatch
+):
+    scenes = {"output": str(tmp_path), "synthetic": 4, "model": "posrefine_tiny"}
+    begin_or_resume(load_settings(TrainSettings, scenes), {"images_of_sources": [4]}, Storage())
+    monkeypatch.setenv("RAY_ADDRESS", "127.0.0.1:1")
+    arguments = ["--output", str(tmp_path), "--synthetic", "4", "--model", "posrefine_tiny"]
+    assert main([*arguments, "--learning-rate", "0.5", "--colour", "1"]) == 4
+    said = capsys.readouterr().err
+    for words in ("FingerprintMismatch (exit code 4)", "learning_rate: 0.001 there, 0.5 now", "colour: 0.0"):
+        assert words in said
 
 
 @pytest.mark.slow
@@ -152,9 +200,11 @@ def test_an_interrupted_training_ends_with_code_75_and_says_how_to_go_on(
     process = begun_training([*SMALL, "--epochs", "2000", *from_shards], str(tmp_path), cluster)
     process.send_signal(number)
     _, said = process.communicate(timeout=120)
-    assert (process.returncode, said) == (
-        75, "interrupted (exit code 75): run again to go on from the last checkpoint\n",
-    )  # fmt: skip
+    assert process.returncode == 75, said
+    *progress, last = said.splitlines()
+    assert last == "interrupted (exit code 75): run again to go on from the last checkpoint"
+    assert progress, said
+    assert all(DATED.match(line) for line in progress), said
 
 
 @pytest.mark.slow
@@ -207,7 +257,7 @@ def test_more_processes_than_cpus_are_refused(from_shards, tmp_path: Path, capsy
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        ([], "either --images with --annotations, or --synthetic"),
+        ([], "give --images with --annotations, or --synthetic, or both"),
         (["--images", "photos"], "--images and --annotations belong together"),
         (["--synthetic", "3", "--model", "resnet"], "no network is called 'resnet'"),
         (["--synthetic", "3", "--batch-size", "none"], "setting batch_size"),
@@ -227,4 +277,4 @@ def test_settings_come_from_a_file_and_the_command_line_wins(tmp_path: Path, cap
     )
     errors = capsys.readouterr().err
     assert "setting learning_rat" in errors
-    assert "setting batch_size: Input should be greater than or equal to 1" in errors
+    assert "setting batch_size: '0' will not do: Input should be greater than or equal to 1" in errors

@@ -9,7 +9,7 @@ from support.annotated import annotated_people
 from support.runs import metadata_of, noisy_predictions, write_run
 
 from jobs.train_score import main
-from pipeline.schema import TableMetadata
+from pipeline.output.schema import TableMetadata
 from posrefine.modeling.score_net import ScoreNet
 from posrefine.skeletons import COCO, CROWDPOSE
 from posrefine.weights import load_weights
@@ -90,4 +90,4 @@ def test_a_run_of_another_skeleton_is_refused(annotations: Path, tmp_path: Path,
 
 def test_a_folder_without_a_run_is_refused(annotations: Path, tmp_path: Path, capsys):
     assert main(arguments(str(tmp_path), annotations, tmp_path / "score.safetensors")) == 2
-    assert "name the output of an annotate run" in capsys.readouterr().err
+    assert "name the output of a run" in capsys.readouterr().err

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib.util
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -51,7 +50,6 @@ def test_the_benchmark_evaluates_what_it_makes_and_agrees_with_pycocotools(tmp_p
             *("--images", "25", "--variants", "numbers", "everything_on_ray"),
             *("--store", str(tmp_path / "stored.json")),
         ],
-        env=os.environ | {"OMP_NUM_THREADS": "1"},
         check=True,
         capture_output=True,
     )

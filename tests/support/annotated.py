@@ -8,10 +8,17 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.commit import encode_table
-from pipeline.schema import ImageResult, TableMetadata, images_table, persons_table, unit_table
+from pipeline.output.parquet import encode_table
+from pipeline.output.schema import (
+    ImageResult,
+    TableMetadata,
+    as_found,
+    images_table,
+    persons_table,
+    unit_table,
+)
 from posrefine.errors import ImageStatus
-from posrefine.inference.poses import Poses
+from posrefine.poses import Poses
 from posrefine.skeletons import SKELETONS, Skeleton
 
 
@@ -132,8 +139,11 @@ def write_tables(output: Path, units: list[list[ImageResult]], *, skeleton: Skel
         (output / "tables" / name).mkdir(parents=True)
     for number, rows in enumerate(units):
         table = unit_table(f"u{number:06d}", rows)
-        for name, part in (("images", images_table(table)), ("persons", persons_table(table))):
-            path = output / "tables" / name / f"part-{number:05d}.parquet"
+        for name, part in (
+            ("images", images_table(as_found(table))),
+            ("persons", persons_table(as_found(table))),
+        ):
+            path = output / "tables" / name / f"part-g0001-{number:05d}-0.parquet"
             path.write_bytes(encode_table(part, _metadata(skeleton, "apply")))
 
 
@@ -151,5 +161,6 @@ def _metadata(skeleton: Skeleton, exif: str, note: str | None = None) -> dict[by
         weights_sha256="00",
         settings=json.dumps({"exif": exif}),
         code_version="0",
+        run_id="00ab",
         note=note,
     ).encode()

@@ -13,12 +13,15 @@ import pyarrow as pa
 from support.images import encode, gradient
 
 from jobs.annotate import main
-from pipeline.commit import decode_table
+from pipeline.output.parquet import decode_table
+from pipeline.output.run_output import RunOutput
 from pipeline.storage import Storage
 
 __all__ = [
     "SETTINGS",
     "annotate",
+    "is_free",
+    "require_same_rows",
     "require_same_tables",
     "require_whole_objects",
     "some_images",
@@ -56,12 +59,12 @@ def annotate(given: str, output: str, *settings: str) -> int:
 
 
 def start_driver(
-    given: str, output: str, address: str, *settings: str, dies: str = "never"
+    given: str, output: str, address: str, *settings: str, dies: str = "never", command: str = "run"
 ) -> subprocess.Popen[str]:
-    """A run in a process of its own on the cluster at `address`; see dying_driver.py for `dies`."""
-    command = [sys.executable, str(_DYING_DRIVER), dies, "run", "--input", given, "--output", output]
+    """A run or a sync in a process of its own on the cluster at `address`; see dying_driver.py for `dies`."""
+    started = [sys.executable, str(_DYING_DRIVER), dies, command, "--input", given, "--output", output]
     return subprocess.Popen(
-        [*command, *SETTINGS, *settings],
+        [*started, *SETTINGS, *settings],
         env=os.environ | {"RAY_ADDRESS": address},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -69,20 +72,30 @@ def start_driver(
     )
 
 
+def is_free(output: str) -> bool:
+    """Whether nobody holds the lease on an output."""
+    return RunOutput.at(output, Storage()).lease() is None
+
+
 def table(output: str, name: str) -> pa.Table:
-    """The rows of all files of a table, in order."""
-    found = Storage().list(f"{output}/tables/{name}")
-    return pa.concat_tables(decode_table(Storage().read_bytes(part.uri)) for part in found)
+    """The rows of all files of a table, in order: those of its log, and no others lie there."""
+    log = RunOutput.at(output, Storage()).log(name)
+    folder = f"{output}/tables/{name}"
+    names = [part.uri.removeprefix(f"{folder}/") for part in Storage().list(folder)]
+    found = [f"{folder}/{name}" for name in names if "/" not in name]
+    assert found == [f"{folder}/{path}" for path in sorted(log.snapshot().files)]
+    return pa.concat_tables(decode_table(Storage().read_bytes(uri)) for uri in found)
 
 
 def require_whole_objects(output: str) -> int:
     """Every Parquet file of an output can be read, and no image is in two units; returns the images."""
-    uris: list[str] = []
+    uris: list[tuple[str, str]] = []
     for found in Storage().list(output):
         if found.uri.endswith(".parquet"):
             rows = decode_table(Storage().read_bytes(found.uri))
-            uris += rows["uri"].to_pylist() if "/units/" in found.uri else []
-    assert len(uris) == len(set(uris)), "an image is in two units"
+            generation, is_unit, _ = found.uri.rpartition("/units/")
+            uris += [(generation, uri) for uri in rows["uri"].to_pylist()] if is_unit else []
+    assert len(uris) == len(set(uris)), "an image is in two units of a generation"
     return len(uris)
 
 
@@ -96,6 +109,18 @@ def require_same_tables(output: str, undisturbed: str, names: Iterable[str] = ("
     """
     for name in names:
         found, wanted = table(output, name), table(undisturbed, name)
+        assert len(found) == len(wanted), f"{name}: {len(found)} rows; wanted {len(wanted)}"
+        for column in wanted.column_names:
+            _require_same_column(f"{name}.{column}", found[column], wanted[column])
+
+
+def require_same_rows(output: str, fresh: str) -> None:
+    """The same rows of each image, whichever unit it came in, as in `require_same_tables`."""
+    for name, order in (("images", ["uri"]), ("persons", ["uri", "person"])):
+        found, wanted = (
+            table(uri, name).sort_by([(column, "ascending") for column in order]).drop_columns(["unit"])
+            for uri in (output, fresh)
+        )
         assert len(found) == len(wanted), f"{name}: {len(found)} rows; wanted {len(wanted)}"
         for column in wanted.column_names:
             _require_same_column(f"{name}.{column}", found[column], wanted[column])

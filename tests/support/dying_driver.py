@@ -1,9 +1,11 @@
-"""The annotate job in a process that kills itself, as hard as the kernel can, at a named moment.
+"""The annotate job in a process that kills or stops itself, as hard as the kernel can, at a named moment.
 
     python dying_driver.py WHEN run --input ... --output ...
 
 WHEN is `never`; `before:PATTERN` or `after:PATTERN`, around the first write of an object whose address
-fits the regular expression; or `receipt:N`, when the driver hears of the Nth finished unit.
+fits the regular expression; `deleted:PATTERN`, after it removed the first such object; or `receipt:N`, when
+the driver hears of the Nth finished unit. With `stop-before:` and `stop-after:` the process is stopped
+instead, until somebody continues it.
 """
 
 from __future__ import annotations
@@ -19,32 +21,48 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from jobs.annotate import main
-from pipeline.receipt import Receipt
+from pipeline.driver.telemetry import Telemetry
+from pipeline.stages.receipt import Receipt
 from pipeline.storage import Storage
-from pipeline.telemetry import Telemetry
 
 
 def _die() -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-def _around(write: Callable[..., None], moment: str, pattern: str) -> Callable[..., None]:
-    def deadly(storage: Storage, uri: str, *data: Any) -> None:
-        fits = re.search(pattern, uri) is not None
+def _stop() -> None:
+    """Waits for whoever continues this process, and goes on as if nothing had been."""
+    os.kill(os.getpid(), signal.SIGSTOP)
+
+
+def _around(
+    write: Callable[..., Any], moment: str, pattern: str, strike: Callable[[], None]
+) -> Callable[..., Any]:
+    struck: list[str] = []
+
+    def deadly(storage: Storage, uri: str, *data: Any) -> Any:
+        fits = re.search(pattern, uri) is not None and not struck
         if fits and moment == "before":
-            _die()
-        write(storage, uri, *data)
+            struck.append(uri)
+            strike()
+        done = write(storage, uri, *data)
         if fits and moment == "after":
-            _die()
+            struck.append(uri)
+            strike()
+        return done
 
     return deadly
 
 
-def _arm(when: str) -> None:
+def arm(when: str) -> None:
     moment, _, what = when.partition(":")
+    strike = _stop if moment.startswith("stop-") else _die
+    moment = moment.removeprefix("stop-")
     if moment in ("before", "after"):
-        for name in ("put", "put_file", "create"):
-            setattr(Storage, name, _around(getattr(Storage, name), moment, what))
+        for name in ("put", "put_file", "create", "create_file", "replace"):
+            setattr(Storage, name, _around(getattr(Storage, name), moment, what, strike))
+    elif moment == "deleted":
+        setattr(Storage, "delete", _around(Storage.delete, "after", what, strike))  # noqa: B010
     elif moment == "receipt":
         receive = Telemetry.receive
         heard: list[Receipt] = []
@@ -59,7 +77,7 @@ def _arm(when: str) -> None:
 
 
 if __name__ == "__main__":
-    _arm(sys.argv[1])
+    arm(sys.argv[1])
     code = main(sys.argv[2:])
     sys.stdout.flush()
     sys.stderr.flush()

@@ -8,27 +8,23 @@ from posrefine.metrics.detections import DetectionsBuilder
 from posrefine.metrics.findings import Finding
 from posrefine.metrics.ground_truth import GroundTruthBuilder
 from posrefine.metrics.match_table import MatchTable, match_images
+from posrefine.metrics.oks_rules import OKS_RULES
 from posrefine.metrics.persons import Detections, GroundTruth
-from posrefine.metrics.protocol import PROTOCOLS
 from posrefine.metrics.summary import metrics_of
 
 
 def ground_truth(annotations: dict[str, Any], protocol: str = "coco") -> tuple[GroundTruth, list[Finding]]:
-    builder = GroundTruthBuilder(PROTOCOLS[protocol])
-    for image in annotations["images"]:
-        builder.add_image(image)
-    for category in annotations["categories"]:
-        builder.add_category(category)
-    for person in annotations["annotations"]:
-        builder.add_person(person)
+    builder = GroundTruthBuilder(OKS_RULES[protocol])
+    builder.add_images(annotations["images"])
+    builder.add_categories(annotations["categories"])
+    builder.add_persons(annotations["annotations"])
     truth, _, findings = builder.build()
     return truth, findings
 
 
 def detections(results: list[dict[str, Any]], protocol: str = "coco") -> tuple[Detections, list[Finding]]:
-    builder = DetectionsBuilder(PROTOCOLS[protocol].skeleton.num_joints)
-    for entry in results:
-        builder.add(entry)
+    builder = DetectionsBuilder(OKS_RULES[protocol].skeleton.num_joints)
+    builder.add(results)
     return builder.build()
 
 
@@ -37,8 +33,8 @@ def our_numbers(
 ) -> list[float]:
     truth, _ = ground_truth(annotations, protocol)
     predicted, _ = detections(results, protocol)
-    return numbers_of(match_images(truth, predicted, PROTOCOLS[protocol]), truth, protocol)
+    return numbers_of(match_images(truth, predicted, OKS_RULES[protocol]), truth, protocol)
 
 
 def numbers_of(table: MatchTable, truth: GroundTruth, protocol: str = "coco") -> list[float]:
-    return list(metrics_of(table, truth.crowd_index, PROTOCOLS[protocol]).model_dump().values())
+    return list(metrics_of(table, truth.crowd_index, OKS_RULES[protocol]).model_dump().values())

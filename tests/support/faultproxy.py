@@ -6,7 +6,9 @@
 Requests and answers pass unchanged, the Host header too, so signed requests still verify. The faults:
 
     503, 403, 409   the answer of a store that is busy, refuses, or sees two writers; the server hears nothing
+    400, 501        the answer of a store that does not know what is asked
     slow            nothing is wrong but that it all takes `seconds` longer
+    drip            nothing is wrong but that the answer's body takes `seconds` to come, in ten pieces
     reset           the connection breaks before the server hears of the request
     hang            silence for `seconds`, then the connection breaks
     reset_body      the connection breaks after `after_bytes` of the answer's body
@@ -23,6 +25,7 @@ import socket
 import struct
 import threading
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
@@ -30,9 +33,29 @@ from typing import Literal
 
 __all__ = ["FaultProxy", "Kind", "Request"]
 
-Kind = Literal["503", "403", "409", "slow", "reset", "hang", "reset_body", "short_body", "flip", "lost_reply"]
+Kind = Literal[
+    "503",
+    "403",
+    "409",
+    "400",
+    "501",
+    "slow",
+    "drip",
+    "reset",
+    "hang",
+    "reset_body",
+    "short_body",
+    "flip",
+    "lost_reply",
+]
 
-_ANSWERS = {"503": "SlowDown", "403": "AccessDenied", "409": "ConditionalRequestConflict"}
+_ANSWERS = {
+    "503": "SlowDown",
+    "403": "AccessDenied",
+    "409": "ConditionalRequestConflict",
+    "400": "InvalidArgument",
+    "501": "NotImplemented",
+}
 _NOT_PASSED_ON = {"connection", "transfer-encoding", "keep-alive"}
 
 
@@ -43,13 +66,16 @@ class Fault:
     kind: Kind
     method: str | None = None
     path: str = ""
+    header: str = ""
+    """In lower case, that a request must have to be struck."""
     times: int = 1
     after_bytes: int = 0
     seconds: float = 0.0
 
-    def takes(self, method: str, path: str) -> bool:
+    def takes(self, method: str, path: str, headers: Mapping[str, str]) -> bool:
         """Whether this request is struck; counts it."""
         fits = self.times > 0 and self.method in (None, method) and re.search(self.path, path) is not None
+        fits = fits and (not self.header or self.header in headers)
         self.times -= fits
         return fits
 
@@ -61,6 +87,8 @@ class Request:
     method: str
     path: str
     fault: Kind | None
+    headers: Mapping[str, str]
+    """By names in lower case."""
 
 
 @dataclass
@@ -109,21 +137,27 @@ class FaultProxy:
         with self._lock:
             self._faults.clear()
 
+    def heal_path(self, path: str) -> None:
+        """Strike nothing more by faults whose pattern holds `path`."""
+        with self._lock:
+            self._faults = [fault for fault in self._faults if path not in fault.path]
+
     def struck(self) -> list[Kind]:
         """The faults that happened so far."""
         return [request.fault for request in self.requests if request.fault is not None]
 
-    def take(self, method: str, path: str) -> Fault | None:
+    def take(self, method: str, path: str, headers: Mapping[str, str]) -> Fault | None:
         """The fault for a request, if any; writes the request down."""
         with self._lock:
-            fault = next((fault for fault in self._faults if fault.takes(method, path)), None)
-            self.requests.append(Request(method, path, fault.kind if fault else None))
+            fault = next((fault for fault in self._faults if fault.takes(method, path, headers)), None)
+            self.requests.append(Request(method, path, fault.kind if fault else None, headers))
             return fault
 
 
 class _Server(ThreadingHTTPServer):
     daemon_threads = False
     block_on_close = True
+    request_queue_size = 256
 
     def __init__(self, address: tuple[str, int], handler: type[_Handler]) -> None:
         super().__init__(address, handler)
@@ -157,7 +191,9 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _handle(self) -> None:
         body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-        fault = self.owner.take(self.command, self.path)
+        fault = self.owner.take(
+            self.command, self.path, {name.lower(): value for name, value in self.headers.items()}
+        )
         kind = fault.kind if fault else None
         if kind in _ANSWERS:
             code = f"<Error><Code>{_ANSWERS[kind]}</Code><Message>injected</Message></Error>".encode()
@@ -207,6 +243,11 @@ class _Handler(BaseHTTPRequestHandler):
         if fault and fault.kind == "flip":
             flipped = bytes([body[fault.after_bytes] ^ 1])
             body = body[: fault.after_bytes] + flipped + body[fault.after_bytes + 1 :]
+        if fault and fault.kind == "drip":
+            for start in range(0, len(body), -(-len(body) // 10)):
+                time.sleep(fault.seconds / 10)
+                self.wfile.write(body[start : start + -(-len(body) // 10)])
+            return
         is_cut = fault is not None and fault.kind in ("reset_body", "short_body")
         self.wfile.write(body[: fault.after_bytes] if fault and is_cut else body)
         if fault and fault.kind == "short_body":

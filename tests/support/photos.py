@@ -62,8 +62,9 @@ def assert_same_persons(outputs: list[str], photos: dict[str, bytes]) -> None:
 
 
 def table(output: str, name: str) -> pa.Table:
-    data = Storage().list(f"{output}/tables/{name}")
-    parts = [Storage().read_bytes(found.uri) for found in data]
+    folder = f"{output}/tables/{name}"
+    found = [part.uri for part in Storage().list(folder)]
+    parts = [Storage().read_bytes(uri) for uri in found if "/" not in uri.removeprefix(f"{folder}/")]
     return pa.concat_tables(pq.read_table(pa.BufferReader(part), use_threads=False) for part in parts)
 
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from pipeline.schema import ImageResult
-from pipeline.units import LoadedImage
+from pipeline.inputs.units import LoadedImage
+from pipeline.output.schema import ImageResult
 from posrefine.errors import ImageStatus
-from posrefine.inference.poses import Poses
+from posrefine.poses import Poses
 
 
 def some_poses(persons: int, seed: int, *, one_view: bool = False) -> Poses:

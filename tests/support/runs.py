@@ -11,27 +11,42 @@ import numpy as np
 from support.annotated import annotated_people
 from support.images import encode, gradient
 
-from pipeline.commit import COMMITTED_AT, encode_table
-from pipeline.layout import OutputTree
-from pipeline.schema import ImageResult, TableMetadata, images_table, persons_table, unit_table
+from pipeline.output.layout import OutputTree
+from pipeline.output.parquet import COMMITTED_AT, encode_table
+from pipeline.output.schema import (
+    ImageResult,
+    TableMetadata,
+    as_found,
+    images_table,
+    persons_table,
+    unit_table,
+)
 from pipeline.storage import Storage
 from posrefine.errors import ImageStatus
-from posrefine.inference.poses import Poses
+from posrefine.poses import Poses
+from posrefine.score_floor import SCORE_FLOOR
 from posrefine.skeletons import COCO, Skeleton
 
 UNTRAINED = "untrained network: the poses mean nothing"
 
 
 def metadata_of(
-    skeleton: Skeleton = COCO, *, note: str | None = None, exif: str = "apply", model: str = "dekr_w32"
+    skeleton: Skeleton = COCO,
+    *,
+    note: str | None = None,
+    exif: str = "apply",
+    model: str = "dekr_w32",
+    run_id: str = "00ab",
+    min_score: float = SCORE_FLOOR,
 ) -> TableMetadata:
     return TableMetadata(
         skeleton=skeleton,
         model=model,
         weights="mmpose:dekr_w32_coco",
         weights_sha256="0" * 64,
-        settings=json.dumps({"exif": exif, "scales": [1.0], "flip": True}),
+        settings=json.dumps({"exif": exif, "scales": [1.0], "flip": True, "min_score": min_score}),
         code_version="0.1.0",
+        run_id=run_id,
         note=note,
     )
 
@@ -47,12 +62,13 @@ def write_run(
     storage, tree = Storage(), OutputTree.at(str(output))
     footer = (metadata or metadata_of()).encode() | {COMMITTED_AT: b"2026-01-01T00:00:00+00:00"}
     for number, results in enumerate(units):
-        rows = unit_table(f"{number:06d}", list(results))
+        rows = unit_table(f"u{number:06d}", list(results))
         if as_tables:
-            storage.put(tree.table("images", number), encode_table(images_table(rows), footer))
-            storage.put(tree.table("persons", number), encode_table(persons_table(rows), footer))
+            file = f"part-g0001-{number:05d}-0.parquet"
+            storage.put(tree.table("images", file), encode_table(images_table(as_found(rows)), footer))
+            storage.put(tree.table("persons", file), encode_table(persons_table(as_found(rows)), footer))
         else:
-            storage.put(tree.unit(f"{number:06d}"), encode_table(rows, footer))
+            storage.put(tree.unit(f"u{number:06d}"), encode_table(rows, footer))
     return tree.root
 
 

@@ -54,9 +54,10 @@ def stand_in_fill(module: AnyModule, prefix: str = "") -> AnyModule:
 
 
 def stand_in_score_net(skeleton: Skeleton) -> ScoreNet:
-    """The rescoring network of the golden files, which is DEKR's and knows no sizes."""
+    """The rescoring network of the golden files, which is DEKR's and knows neither sizes nor spreads."""
     network = stand_in_fill(ScoreNet(skeleton), "rescore").eval()
     nn.init.zeros_(network.size.weight)
+    nn.init.zeros_(network.spread.weight)
     return network
 
 

@@ -21,17 +21,19 @@ from support.images import encode, gradient
 from support.other_tools import read_fiftyone_sample, read_label_studio, read_yolo_labels, strict_json
 from support.runs import UNTRAINED, made_up_set, metadata_of, noisy_predictions, write_run
 from support.s3 import Bucket
+from support.scored import score
 from support.shards import make_tar
 
-from pipeline.evaluate import EvaluationRequest, evaluate
 from pipeline.export import EXPORT_FORMATS, ExportOptions, export_run
-from pipeline.schema import ImageResult
+from pipeline.output.schema import ImageResult
 from pipeline.storage import Storage
 from posrefine.errors import ConfigurationError, ImageStatus
-from posrefine.inference.poses import Poses
+from posrefine.poses import Poses
+from posrefine.score_floor import SCORE_FLOOR
 from posrefine.skeletons import COCO
 
 JOINTS = COCO.num_joints
+ROOT = ExportOptions(image_root="https://images.example/set")
 
 
 @pytest.fixture(scope="module")
@@ -73,6 +75,11 @@ def persons_in(images: list[ImageResult]) -> int:
     return sum(len(poses) for _, poses in usable(images))
 
 
+def counted(images: list[ImageResult]) -> list[tuple[ImageResult, Poses]]:
+    """With the persons that the run counts."""
+    return [(image, poses.filter(min_score=SCORE_FLOOR)) for image, poses in usable(images)]
+
+
 def silent_coco(path: str | None = None) -> pycoco.COCO:
     with contextlib.redirect_stdout(io.StringIO()):
         return pycoco.COCO(path)
@@ -94,8 +101,7 @@ def test_results_give_pycocotools_the_numbers_of_our_own_evaluation(
         scored.evaluate()
         scored.accumulate()
         scored.summarize()
-    request = EvaluationRequest(run, annotations, "coco", diagnose=False, distributed=False)
-    ours = evaluate(request, Storage())
+    ours = score(run, annotations, diagnosis=False).evaluation
     assert [getattr(ours, name) for name in ("AP", "AP50", "AP75", "APm", "APl", "AR")] == pytest.approx(
         scored.stats[:6].tolist(), abs=0
     )
@@ -115,7 +121,7 @@ def test_the_ground_truth_form_opens_in_pycocotools_with_joints_limbs_and_areas(
     assert category["keypoints"] == list(COCO.joints)
     assert [(a - 1, b - 1) for a, b in category["skeleton"]] == list(COCO.limbs)
     assert len(coco.getImgIds()) == 9
-    for image, poses in usable(images):
+    for image, poses in counted(images):
         (record,) = coco.loadImgs([image.image_id])
         assert (record["file_name"], record["width"]) == (image.image_key, image.width)
         found = coco.loadAnns(coco.getAnnIds(imgIds=[image.image_id]))
@@ -156,9 +162,10 @@ def test_yolo_labels_pass_the_trainers_checks_and_are_where_the_joints_are(
     assert description["kpt_shape"] == [JOINTS, 3]
     assert description["flip_idx"] == list(COCO.flip_order)
     assert description["names"] == {0: "person"}
+    assert "path" not in description  # then it is the folder of data.yaml, wherever that was copied to
     files = sorted((tmp_path / "labels").iterdir())
-    assert [file.stem for file in files] == [image.image_key[:-4] for image, _ in usable(images)]
-    for (image, poses), file in zip(usable(images), files, strict=True):
+    assert [file.stem for file in files] == [image.image_key[:-4] for image, _ in counted(images)]
+    for (image, poses), file in zip(counted(images), files, strict=True):
         labels = read_yolo_labels(file, JOINTS)
         size = np.array([image.width, image.height])
         points = poses.keypoints / size
@@ -180,7 +187,7 @@ def test_label_studio_takes_every_region_and_joints_belong_to_their_person(
     tasks = [task for file in files for task in strict_json(Path(file).read_bytes())]
     persons_by_task = read_label_studio(tasks, Path(config).read_text())
     assert tasks[0]["data"]["image"] == f"https://images.example/set/{images[0].image_key}"
-    for (image, poses), persons in zip(usable(images), persons_by_task, strict=True):
+    for (image, poses), persons in zip(counted(images), persons_by_task, strict=True):
         assert len(persons) == len(poses)
         frame = np.array([image.width, image.height])
         for index, person in enumerate(persons):
@@ -198,7 +205,7 @@ def test_fiftyone_samples_keep_every_joints_score(run: str, images: list[ImageRe
     about = strict_json(skeleton.read_bytes())
     assert (about["labels"], len(about["edges"])) == (list(COCO.joints), len(COCO.limbs))
     lines = samples.read_text().splitlines()
-    for (image, poses), line in zip(usable(images), lines, strict=True):
+    for (image, poses), line in zip(counted(images), lines, strict=True):
         sample = read_fiftyone_sample(line)
         assert Path(sample["filepath"]).is_file()
         keypoints = sample["poses"]["keypoints"]
@@ -255,15 +262,33 @@ def test_images_in_shards_need_the_folder_where_they_were_unpacked(export_format
     assert any("/unpacked/a/1.jpg" in Path(file).read_text() for file in summary.files)
 
 
+def test_persons_below_the_runs_least_score_are_left_out_and_counted_but_for_evaluators(
+    images: list[ImageResult], tmp_path: Path
+):
+    run = write_run(tmp_path / "run", [images], metadata_of(min_score=0.6))
+    everyone, sure = (sum(int((p.scores >= least).sum()) for _, p in usable(images)) for least in (-1, 0.6))
+    assert 0 < sure < everyone
+    for export_format in sorted(EXPORT_FORMATS):
+        summary = export_run(run, export_format, str(tmp_path / export_format), Storage(), ROOT)
+        if export_format == "coco-results":
+            assert (summary.persons, summary.persons_below, summary.min_score) == (everyone, 0, None)
+        else:
+            assert (summary.persons, summary.persons_below) == (sure, everyone - sure)
+            assert f"left out: {everyone - sure} persons below score 0.6" in list(summary.lines())
+    given = replace(ROOT, min_score=0.0)
+    assert export_run(run, "coco", str(tmp_path / "given"), Storage(), given).persons == everyone
+
+
 @pytest.mark.parametrize("export_format", ["coco-results", "coco", "fiftyone", "overlays"])
-def test_persons_with_scores_below_zero_stay_in_unless_they_are_unwanted(
+def test_persons_with_scores_below_zero_are_exported_where_they_are_wanted(
     export_format: str, images: list[ImageResult], tmp_path: Path
 ):
     poses = images[0].poses
     assert poses is not None
     below = replace(poses, scores=poses.scores - 2, keypoint_scores=poses.keypoint_scores - 2)
     run = write_run(tmp_path / "run", [[replace(images[0], poses=below)]])
-    summary = export_run(run, export_format, str(tmp_path / "out"), Storage())
+    wanted = ExportOptions(min_score=-3)
+    summary = export_run(run, export_format, str(tmp_path / "out"), Storage(), wanted)
     assert summary.persons == len(poses) > 0
     if export_format == "overlays":
         before = np.asarray(Image.open(images[0].uri).convert("RGB"), int)
@@ -295,6 +320,24 @@ def test_persons_and_images_beyond_the_wanted_ones_stay_out(
     scores = [entry["score"] for entry in json.loads(Path(summary.files[0]).read_text())]
     assert len(scores) == summary.persons
     assert min(scores) >= 0.5
+
+
+def test_keys_are_percent_encoded_in_web_addresses_and_left_alone_elsewhere(
+    images: list[ImageResult], tmp_path: Path
+):
+    odd = "a b/100%41#1\\2.jpg"
+    run = write_run(tmp_path / "run", [[replace(images[0], image_key=odd)]])
+    for root, wanted in (
+        ("https://h/set", "https://h/set/a%20b/100%2541%231%5C2.jpg"),
+        ("s3://b/set", f"s3://b/set/{odd}"),
+        ("/set", f"/set/{odd}"),
+    ):
+        options = ExportOptions(image_root=root)
+        summary = export_run(run, "label-studio", str(tmp_path / "out"), Storage(), options)
+        (task,) = json.loads(Path(summary.files[1]).read_text())
+        assert task["data"] == {"image": wanted, "image_key": odd}
+    export_run(run, "yolo", str(tmp_path / "yolo"), Storage())
+    assert (tmp_path / "yolo" / "labels" / "a b" / "100%41#1\\2.txt").is_file()
 
 
 def test_hostile_keys_stay_inside_the_output_and_shared_files_are_refused(

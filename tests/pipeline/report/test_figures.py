@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.evaluation import PrecisionRecall
+from pipeline.evaluation.result import PrecisionRecall
 from pipeline.report.figures import Measured, histogram, interval_plot, precision_recall, reliability
-from pipeline.report.svg import Axes, text
-from posrefine.metrics.diagnosis import Calibration, CalibrationBin
+from pipeline.svg import Axes, text
+from posrefine.metrics.analysis.diagnosis import Calibration, CalibrationBin
 
 shares = st.floats(0, 1, allow_nan=False)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 import sys
@@ -13,19 +14,20 @@ import pytest
 from support.annotated import annotated_people, image_rows, results_of, write_json
 from support.html_page import Page, parse_page
 from support.runs import UNTRAINED, made_up_set, metadata_of, noisy_predictions, write_run
+from support.scored import ScoredPredictions, score
 
-from pipeline.evaluate import EvaluationRequest, evaluate
-from pipeline.evaluation import Evaluation
-from pipeline.report import report_evaluation, report_run
+from pipeline.evaluation.result import Evaluation
+from pipeline.output.run_output import RunOutput
+from pipeline.report import report_run
+from pipeline.review.select import SelectOptions, select_images
 from pipeline.storage import Storage
 from posrefine.errors import ConfigurationError, ImageStatus
-from posrefine.metrics.published import published_rows
+from posrefine.metrics.analysis.published import published_rows
 from posrefine.skeletons import CROWDPOSE
 
 
-def evaluated(predictions: str, annotations: str, **changes: Any) -> Evaluation:
-    request = {"protocol": "coco", "draws": 20, "distributed": False} | changes
-    return evaluate(EvaluationRequest(predictions, annotations, **request), Storage())
+def evaluated(predictions: str, annotations: str, **changes: Any) -> ScoredPredictions:
+    return score(predictions, annotations, **({"draws": 20} | changes))
 
 
 def page_of(uri: str) -> Page:
@@ -43,13 +45,18 @@ def small_run(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, str]:
 
 
 @pytest.fixture(scope="module")
-def evaluation(small_run: tuple[str, str]) -> Evaluation:
+def small(small_run: tuple[str, str]) -> ScoredPredictions:
     return evaluated(*small_run)
 
 
 @pytest.fixture(scope="module")
-def html(evaluation: Evaluation, tmp_path_factory: pytest.TempPathFactory) -> str:
-    uri = report_evaluation(evaluation, str(tmp_path_factory.mktemp("out")), Storage())
+def evaluation(small: ScoredPredictions) -> Evaluation:
+    return small.evaluation
+
+
+@pytest.fixture(scope="module")
+def html(small: ScoredPredictions, tmp_path_factory: pytest.TempPathFactory) -> str:
+    uri = small.report(tmp_path_factory.mktemp("out"))
     assert uri.endswith("/report/index.html")
     return Path(uri).read_text()
 
@@ -129,7 +136,7 @@ def test_the_page_is_sound_html_and_refers_to_nothing_outside(html: str):
 
 
 def test_the_same_skeleton_without_known_figures_says_so(small_run: tuple[str, str], tmp_path: Path):
-    uri = report_evaluation(evaluated(*small_run, model="our_own"), str(tmp_path), Storage())
+    uri = evaluated(*small_run, model="our_own").report(tmp_path)
     assert "No published numbers are known for our_own" in page_of(uri).text
 
 
@@ -137,18 +144,18 @@ def test_a_results_file_gives_a_page_without_images_that_says_why(small_run: tup
     truth = json.loads(Path(small_run[1]).read_text())
     results = write_json(tmp_path / "results.json", results_of(truth))
     found = evaluated(results, small_run[1], other=small_run[0])
-    page = page_of(report_evaluation(found, str(tmp_path), Storage()))
+    page = page_of(found.report(tmp_path))
     assert not page.all("img")
     assert "the predictions are a results file" in page.text
-    assert found.comparison is not None
-    difference = f"{found.comparison.differences['AP'].difference:+.3f}"
+    assert found.evaluation.comparison is not None
+    difference = f"{found.evaluation.comparison.differences['AP'].difference:+.3f}"
     assert any(row[0] == "AP" and difference in row for row in page.rows if row)
 
 
 def test_numbers_alone_make_a_page_too(small_run: tuple[str, str], tmp_path: Path):
-    found = evaluated(*small_run, diagnose=False)
-    page = page_of(report_evaluation(found, str(tmp_path), Storage()))
-    assert row_of(page, "AP50")[1] == f"{found.AP50:.3f}"
+    found = evaluated(*small_run, diagnosis=False)
+    page = page_of(found.report(tmp_path))
+    assert row_of(page, "AP50")[1] == f"{found.evaluation.AP50:.3f}"
     assert "95% interval" not in page.text
 
 
@@ -158,9 +165,7 @@ def test_annotations_with_nobody_to_be_found_make_a_page_of_dashes(tmp_path: Pat
     for person in truth["annotations"]:
         person["iscrowd"] = 1
     run = write_run(tmp_path / "run", [rows], metadata_of(model="unheard_of"))
-    page = page_of(
-        report_evaluation(evaluated(run, write_json(tmp_path / "t.json", truth)), str(tmp_path), Storage())
-    )
+    page = page_of(evaluated(run, write_json(tmp_path / "t.json", truth)).report(tmp_path))
     assert row_of(page, "AP")[1:] == ["–", "–"]
 
 
@@ -169,9 +174,9 @@ def test_crowdpose_has_its_splits_and_its_crowd_index(tmp_path: Path):
     rows = image_rows(truth, results_of(truth))
     run = write_run(tmp_path / "run", [rows], metadata_of(CROWDPOSE))
     found = evaluated(run, write_json(tmp_path / "truth.json", truth), protocol="crowdpose")
-    page = page_of(report_evaluation(found, str(tmp_path), Storage(), gallery_images=0))
+    page = page_of(found.report(tmp_path, gallery_images=0))
     for name in ("AP_easy", "AP_medium", "AP_hard"):
-        assert row_of(page, name)[1] == f"{getattr(found, name):.3f}"
+        assert row_of(page, name)[1] == f"{getattr(found.evaluation, name):.3f}"
     assert "By crowd index" in page.text
     assert "No images were asked for" in page.text
     assert any(row[:1] == ["0.8+"] for row in page.rows)
@@ -202,6 +207,33 @@ def test_a_run_without_ground_truth_shows_counts_scores_and_images(
     assert "AP" not in {row[0] for row in page.rows if row}
 
 
+def test_the_last_queue_for_review_is_shown_with_the_reason_of_each_image(tmp_path: Path):
+    truth = made_up_set(tmp_path / "images", images=30)
+    for image in truth["images"]:
+        with (tmp_path / "images" / image["file_name"]).open("ab") as file:
+            file.write(image["file_name"].encode())  # or they would all be one image
+    rows = [
+        replace(row, sha256=hashlib.sha256(Path(row.uri).read_bytes()).hexdigest())
+        for row in noisy_predictions(truth, tmp_path / "images")
+    ]
+    run = write_run(tmp_path / "run", [rows[:20], rows[20:]])
+    assert "Queue for review" not in page_of(report_run(run, str(tmp_path / "before"), Storage())).text
+    queue, _ = select_images(RunOutput.at(run, Storage()), SelectOptions(12, control_share=0.25))
+    found = evaluated(run, write_json(tmp_path / "truth.json", truth))
+    for uri in (
+        report_run(run, str(tmp_path / "a"), Storage(), gallery_images=12),
+        found.report(tmp_path / "b", gallery_images=12),
+    ):
+        page = page_of(uri)
+        assert "12 images that people should look at, chosen out of 30" in page.text
+        assert "3 of them were drawn at random from 30" in page.text
+        for image in queue.images:
+            mark = " (control)" if image.is_control else ""
+            assert [str(image.rank + 1), image.image_key, image.words + mark] in page.rows
+        pictures = [image.attributes["alt"] for image in page.all("img")]
+        assert all(any(image.words in text for text in pictures) for image in queue.images)
+
+
 def test_an_untrained_networks_page_says_first_that_its_poses_mean_nothing(tmp_path: Path):
     truth = made_up_set(tmp_path / "images", images=3)
     run = write_run(
@@ -210,7 +242,7 @@ def test_an_untrained_networks_page_says_first_that_its_poses_mean_nothing(tmp_p
     found = evaluated(run, write_json(tmp_path / "truth.json", truth))
     for uri in (
         report_run(run, str(tmp_path / "a"), Storage()),
-        report_evaluation(found, str(tmp_path / "b"), Storage()),
+        found.report(tmp_path / "b"),
     ):
         text = page_of(uri).text
         assert text.index("The poses of this run mean nothing") < text.index("Network and settings")
@@ -221,7 +253,7 @@ def test_what_the_weights_know_is_said_without_taking_their_numbers_away(tmp_pat
     note = "learnt from rendered people alone"
     run = write_run(tmp_path / "run", [noisy_predictions(truth, tmp_path / "images")], metadata_of(note=note))
     found = evaluated(run, write_json(tmp_path / "truth.json", truth))
-    text = page_of(report_evaluation(found, str(tmp_path / "report"), Storage())).text
+    text = page_of(found.report(tmp_path / "report")).text
     assert text.count("Learnt from rendered people alone.") == 1
     assert "mean nothing" not in text
 
@@ -229,10 +261,10 @@ def test_what_the_weights_know_is_said_without_taking_their_numbers_away(tmp_pat
 def test_a_leak_is_warned_of_and_the_clean_numbers_stand_beside(small_run: tuple[str, str], tmp_path: Path):
     overlap = write_json(tmp_path / "train.json", [1, 2])
     found = evaluated(*small_run, train_overlap=overlap)
-    assert found.numbers_without_train_overlap is not None
-    page = page_of(report_evaluation(found, str(tmp_path), Storage()))
+    assert found.evaluation.numbers_without_train_overlap is not None
+    page = page_of(found.report(tmp_path))
     assert "Train overlap: 2" in page.text
-    assert row_of(page, "AP")[3] == f"{found.numbers_without_train_overlap.AP:.3f}"
+    assert row_of(page, "AP")[3] == f"{found.evaluation.numbers_without_train_overlap.AP:.3f}"
 
 
 def test_names_and_reasons_cannot_bring_their_own_markup(tmp_path: Path):
@@ -252,5 +284,5 @@ def test_a_missing_template_engine_is_named_with_the_command_that_installs_it(
     small_run: tuple[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setitem(sys.modules, "jinja2", None)
-    with pytest.raises(ConfigurationError, match=re.escape("pip install posrefine[report]")):
+    with pytest.raises(ConfigurationError, match=re.escape("pip install jinja2")):
         report_run(small_run[0], str(tmp_path), Storage())

@@ -1,0 +1,198 @@
+"""Drives the stages over the pending units and counts their receipts."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field, replace
+from types import TracebackType
+
+import ray
+
+from pipeline.driver.few_images import FewImages, are_few
+from pipeline.driver.lossy import push
+from pipeline.driver.otlp import otlp_exporting
+from pipeline.driver.progress import show_progress
+from pipeline.driver.ray_watch import while_ray_is_there
+from pipeline.driver.telemetry import Telemetry
+from pipeline.driver.waiting import waiting_for_actors
+from pipeline.ground_truth.image_names import ImageIds
+from pipeline.inputs.cutting import listed_skipped
+from pipeline.inputs.manifest import Manifest
+from pipeline.inputs.readers import ReadOptions, read_options
+from pipeline.model.network import Network
+from pipeline.output.lock import RunLock
+from pipeline.output.record import RunRecord
+from pipeline.output.tally import RunTally
+from pipeline.output.writer import OutputWriter
+from pipeline.ray_session import ray_session, unwrapped_worker_errors
+from pipeline.settings.run import RunSettings
+from pipeline.stages.cluster import ClusterLayout, actor_bytes, cluster_layout, cluster_nodes
+from pipeline.stages.dataset import receipts_of
+from pipeline.stages.quarantine import start_ledger
+from pipeline.stages.receipt import Receipt
+from pipeline.stages.tasks import StageContext
+from pipeline.storage.uris import normalise_uri
+from posrefine.errors import InvariantBroken
+
+__all__ = [
+    "Drive",
+]
+
+logger = logging.getLogger(__name__)
+
+# Ray Data keeps every pending unit of a dataset in the driver, at about a millisecond each to begin with.
+_UNITS_PER_DATASET = 20_000
+
+
+@dataclass
+class Drive:
+    """Annotates units on Ray, few failed images without it; stays connected until its `with` block ends.
+
+    Attributes:
+        settings: of the run.
+        network: the network with its weights.
+        image_ids: tells the image id of an image key.
+        telemetry: the numbers; None until there were units to work on.
+    """
+
+    settings: RunSettings
+    network: Network
+    image_ids: ImageIds
+    telemetry: Telemetry | None = None
+    _session: ExitStack = field(default_factory=ExitStack)
+
+    def __enter__(self) -> Drive:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._session.__exit__(kind, error, trace)
+
+    @property
+    def tally(self) -> RunTally | None:
+        """Where the run stands; None where there was nothing to do."""
+        return None if self.telemetry is None else self.telemetry.tally()
+
+    def annotate(
+        self,
+        pending: Sequence[str],
+        manifest: Manifest,
+        record: RunRecord,
+        writer: OutputWriter,
+        *,
+        again: ReadOptions | None = None,
+    ) -> None:
+        """Annotate and commit the pending units.
+
+        Args:
+            pending: their ids.
+            manifest: with all units.
+            record: of the run.
+            writer: whose output the units go to, and whose lease they are written under.
+            again: the units are finished; only their failed images are to be worked on, read like this.
+
+        Raises:
+            PosRefineError: what a worker raised that is not one image's fault, or a lost lock.
+            InvariantBroken: Ray finished without a receipt for each unit.
+        """
+        if again is not None:
+            pending = self._without_ray(pending, manifest, record, writer, again)
+            if not pending:
+                return
+        self._session.enter_context(ray_session())
+        with unwrapped_worker_errors():
+            memory = actor_bytes(self.settings, self.network.identity.input_size)
+            plan = cluster_layout(self.settings, cluster_nodes(), memory)
+            context = self._context(manifest, record, writer, again)
+            context = replace(
+                context,
+                ledger=start_ledger(),
+                network=ray.put(self.network),
+                image_ids=ray.put(self.image_ids),
+            )
+            logger.info(_opening_line(record, len(pending), plan))
+            done_before = record.units - len(pending)
+            self.telemetry = Telemetry(record.units, done_before, plan.processors, min_score=record.min_score)
+            try:
+                with (
+                    self.telemetry.serving(self.settings.metrics_port, self.settings.metrics_host),
+                    otlp_exporting(
+                        self.telemetry.registry, self.settings.otlp, normalise_uri(self.settings.output)
+                    ),
+                    show_progress(self.telemetry.tally),
+                    waiting_for_actors(context.ledger, plan, self.settings.actor_wait_s),
+                ):
+                    self._count(_in_datasets(pending, context, plan), writer.lock)
+            finally:
+                self._push_metrics()
+        done = self.telemetry.tally().units_done
+        if done != record.units:
+            raise InvariantBroken(f"receipts for {done} of {record.units} units; nothing is lost: run again")
+
+    def _context(
+        self, manifest: Manifest, record: RunRecord, writer: OutputWriter, again: ReadOptions | None
+    ) -> StageContext:
+        return StageContext(
+            settings=self.settings,
+            manifest=manifest,
+            reading=again or read_options(self.settings, self.network.identity.input_size),
+            output=writer.output,
+            witness=writer.lock.witness,
+            generation=writer.lock.generation,
+            again=again is not None,
+            metadata=record.table_metadata().encode(),
+        )
+
+    def _without_ray(
+        self,
+        pending: Sequence[str],
+        manifest: Manifest,
+        record: RunRecord,
+        writer: OutputWriter,
+        again: ReadOptions,
+    ) -> Sequence[str]:
+        """Units with few failed images, in a process of their own; those that are left."""
+        context = self._context(manifest, record, writer, again)
+        if not are_few(pending, context):
+            return pending
+        done_before = record.units - len(pending)
+        self.telemetry = Telemetry(record.units, done_before, os.cpu_count() or 1, min_score=record.min_score)
+        done = set()
+        try:
+            for receipt in FewImages(context, self.network, self.image_ids).receipts_of(pending):
+                done.add(receipt.unit_id)
+                self.telemetry.receive(receipt)
+                writer.lock.check()
+        finally:
+            self._push_metrics()
+        return [unit_id for unit_id in pending if unit_id not in done]
+
+    def _count(self, receipts: Iterator[Receipt], lock: RunLock) -> None:
+        assert self.telemetry is not None
+        for receipt in while_ray_is_there(receipts):
+            self.telemetry.receive(receipt)
+            lock.check()
+
+    def _push_metrics(self) -> None:
+        if self.telemetry is not None:
+            push(self.telemetry.registry, self.settings.pushgateway, "posrefine", self.settings.output)
+
+
+def _in_datasets(pending: Sequence[str], context: StageContext, plan: ClusterLayout) -> Iterator[Receipt]:
+    for start in range(0, len(pending), _UNITS_PER_DATASET):
+        yield from receipts_of(pending[start : start + _UNITS_PER_DATASET], context, plan)
+
+
+def _opening_line(record: RunRecord, pending: int, plan: ClusterLayout) -> str:
+    known = f", {record.images:,} images known from listing" if record.images else ""
+    each = f"{plan.gpus_per_actor:g} GPUs" if plan.gpus_per_actor else f"{plan.threads_per_actor} threads"
+    line = (
+        f"{pending:,} of {record.units:,} units to do{known}; {plan.actors} inference actors of {each} each"
+    )
+    if record.skipped:
+        line += f"; no input, and skipped: {listed_skipped(record.skipped)}"
+    return line if record.note is None else f"{line}; {record.note}"

@@ -1,0 +1,51 @@
+"""Which arithmetic a run's network uses: decided once, when it begins, for all its machines and attempts."""
+
+from __future__ import annotations
+
+import ray
+import torch
+from ray.exceptions import GetTimeoutError
+
+from pipeline.settings.run import RunSettings
+from pipeline.stages.cluster import LOAD_CPUS, ClusterLayout, cluster_layout, cluster_nodes
+from posrefine.errors import ConfigurationError
+from posrefine.inference.fast.device import Precision, choose_dtype
+
+__all__ = ["decide_precision"]
+
+_WAIT_S = 60.0
+
+
+def decide_precision(settings: RunSettings) -> Precision:
+    """The faster arithmetic on a machine that inference actors will run on; needs a connection to Ray.
+
+    Raises:
+        ConfigurationError: the actors fit no machine, or no device of their kind is free.
+    """
+    plan, nodes = cluster_layout(settings, cluster_nodes()), len(cluster_nodes())
+    device = "cuda" if plan.gpus_per_actor else "cpu"
+    if device == "cpu" and nodes == 1:
+        return _faster_on(device)
+    return _ask_a_machine(plan, device)
+
+
+def _ask_a_machine(plan: ClusterLayout, device: str) -> Precision:
+    asked = (
+        ray.remote(_faster_on)
+        .options(num_cpus=LOAD_CPUS, num_gpus=plan.gpus_per_actor or None)
+        .remote(device)
+    )
+    try:
+        return Precision(ray.get(asked, timeout=_WAIT_S))
+    except GetTimeoutError as error:
+        ray.cancel(asked, force=True)
+        raise ConfigurationError(
+            f"no machine had {plan.gpus_per_actor:g} GPUs free within {_WAIT_S:g} s: wait for the jobs that "
+            "hold them, lower --num-gpus-per-actor, or name a --precision to queue up behind them"
+        ) from error
+
+
+def _faster_on(device: str) -> Precision:
+    available = device if device == "cpu" or torch.cuda.is_available() else "cpu"
+    dtype = choose_dtype(Precision.AUTO, torch.device(available))
+    return Precision.BFLOAT16 if dtype is torch.bfloat16 else Precision.FLOAT32

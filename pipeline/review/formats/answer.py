@@ -1,0 +1,35 @@
+"""What a tool's file says about one image, before it is known whether that can be true."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from pipeline.review.formats.checks import Frame, Place
+from pipeline.review.labels import ReviewedPerson
+
+__all__ = ["Answer"]
+
+
+@dataclass(frozen=True, eq=False)
+class Answer:
+    """One image of an export.
+
+    Attributes:
+        image_key: that the tool kept for us; None where it was lost.
+        file_name: by which the tool knows the image, where that may be its key; None for an address.
+        sha256: that the tool kept for us; None where it was lost.
+        reviewer: as the file says it; None where it does not.
+        frame: of the image.
+        persons: in it.
+        persons_shown: how many pre-labels the task had; None where the tool lost that.
+        place: of the image in the file.
+    """
+
+    image_key: str | None
+    file_name: str | None
+    sha256: str | None
+    reviewer: str | None
+    frame: Frame
+    persons: tuple[ReviewedPerson, ...]
+    persons_shown: int | None
+    place: Place

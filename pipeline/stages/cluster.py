@@ -1,0 +1,226 @@
+"""How the stages share a Ray cluster: CPUs of the tasks, and number and size of the inference actors."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import ray
+
+from pipeline.settings.run import RunSettings
+from posrefine.errors import ConfigurationError
+
+__all__ = [
+    "COMMIT_CPUS",
+    "LOAD_CPUS",
+    "ClusterLayout",
+    "NodeResources",
+    "actor_bytes",
+    "cluster_layout",
+    "cluster_nodes",
+]
+
+# Shares by which Ray places tasks: numbers that nobody gives an actor, because Ray fuses stages that ask for
+# the same. The slight ones are for tasks beside actors on every core, of which they take little.
+LOAD_CPUS = 0.49
+COMMIT_CPUS = 0.24
+_SLIGHT_LOAD_CPUS = 0.039
+_SLIGHT_COMMIT_CPUS = 0.029
+# One loading task keeps the small network busy on so many cores.
+_CORES_PER_LOADING_TASK = 8
+# Ray counts in ten-thousandths of a CPU.
+_RAYS_PARTS = 10_000
+_KINDS_SHOWN = 5
+
+# A predictor in a process of its own peaked at 0.5 GB for posrefine_tiny at 256 px, at 0.7 for dekr_w32 at
+# 512 and 0.9 at 1024 px, and for dekr_w48 at 640; an actor holds two units of images, and what Ray keeps.
+_ACTOR_BYTES = 1.0e9
+_BYTES_PER_VIEW_PX = 1.5e3
+
+
+@dataclass(frozen=True)
+class NodeResources:
+    """What one machine of the cluster offers; memory in bytes, as Ray counts it."""
+
+    cpus: float
+    gpus: float
+    memory_bytes: float = math.inf
+
+
+@dataclass(frozen=True)
+class ClusterLayout:
+    """The inference actors: how many, and what each one is given; and what tasks and run are measured by.
+
+    Attributes:
+        actors: number of them.
+        cpus_per_actor: by which Ray places them.
+        gpus_per_actor: the same.
+        threads_per_actor: with which each computes on a CPU.
+        processors: GPUs of the cluster where the actors are on GPUs, else its CPU cores, used or not: what
+            the run's speed is held against.
+        load_cpus: by which Ray places a loading task.
+        commit_cpus: the same of a committing one.
+        loads_at_once: most loading tasks at a time; None: as many as their CPUs allow.
+    """
+
+    actors: int
+    cpus_per_actor: float
+    gpus_per_actor: float
+    threads_per_actor: int
+    processors: float
+    load_cpus: float = LOAD_CPUS
+    commit_cpus: float = COMMIT_CPUS
+    loads_at_once: int | None = None
+
+
+def cluster_nodes() -> list[NodeResources]:
+    """The living machines of the connected Ray cluster that have CPUs."""
+    resources = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    nodes = [
+        NodeResources(found.get("CPU", 0.0), found.get("GPU", 0.0), found.get("memory", math.inf))
+        for found in resources
+    ]
+    return [node for node in nodes if node.cpus > 0]
+
+
+def actor_bytes(settings: RunSettings, input_size_px: int) -> float:
+    """Memory that an inference actor may come to take on a CPU; more than was ever measured.
+
+    Args:
+        settings: their largest test scale counts.
+        input_size_px: short side of the network's input.
+    """
+    return _ACTOR_BYTES + _BYTES_PER_VIEW_PX * (input_size_px * max(settings.scales)) ** 2
+
+
+def cluster_layout(
+    settings: RunSettings, nodes: Sequence[NodeResources], bytes_per_actor: float = 0.0
+) -> ClusterLayout:
+    """Fill in what the settings leave open.
+
+    With GPUs that is an actor for each. Without, it is an actor of one thread for every core, beside which
+    loading and committing run, because a thread alone never waits for others; or, where the memory does not
+    hold so many, fewer with more threads.
+
+    Args:
+        settings: of the run.
+        nodes: of the cluster.
+        bytes_per_actor: memory of an actor, see `actor_bytes`.
+
+    Raises:
+        ConfigurationError: the actors asked for do not fit any machine, or leave no CPU for loading.
+    """
+    nodes = [node for node in nodes if node.cpus > _kept_for_tasks(node.cpus)]
+    if not nodes:
+        raise ConfigurationError("the Ray cluster has no machine with CPUs; start one that has")
+    has_gpus = settings.device != "cpu" and any(node.gpus for node in nodes)
+    gpus = settings.num_gpus_per_actor
+    if gpus is None:
+        gpus = 1.0 if has_gpus or settings.device == "cuda" else 0.0
+    if gpus or settings.num_cpus_per_actor is not None:
+        return _as_asked(settings, nodes, gpus)
+    return _on_every_core(settings, nodes, _threads_for_memory(nodes, bytes_per_actor))
+
+
+def _as_asked(settings: RunSettings, nodes: Sequence[NodeResources], gpus: float) -> ClusterLayout:
+    """Actors of GPUs, or of as many CPUs as the user says."""
+    cpus = settings.num_cpus_per_actor or _cpus_beside_a_gpu(nodes)
+    actors = _checked(settings.actors, sum(_actors_on(node, cpus, gpus) for node in nodes), cpus, gpus, nodes)
+    processors = sum(node.gpus if gpus else node.cpus for node in nodes)
+    return ClusterLayout(actors, cpus, gpus, max(1, int(cpus)), processors)
+
+
+def _on_every_core(settings: RunSettings, nodes: Sequence[NodeResources], threads: int) -> ClusterLayout:
+    cpus = _cpus_of_threads(nodes, threads)
+    room = sum(min(_actors_for(node.cpus, threads), int(node.cpus / cpus)) for node in nodes)
+    return ClusterLayout(
+        actors=_checked(settings.actors, room, cpus, 0.0, nodes),
+        cpus_per_actor=cpus,
+        gpus_per_actor=0.0,
+        threads_per_actor=threads,
+        processors=sum(node.cpus for node in nodes),
+        load_cpus=_SLIGHT_LOAD_CPUS,
+        commit_cpus=_SLIGHT_COMMIT_CPUS,
+        loads_at_once=sum(_loading_tasks(node.cpus) for node in nodes),
+    )
+
+
+def _checked(asked: int | None, room: int, cpus: float, gpus: float, nodes: Sequence[NodeResources]) -> int:
+    actors = asked or room
+    if actors > room or room == 0:
+        alike = Counter(f"{node.cpus:g} CPUs {node.gpus:g} GPUs" for node in nodes)
+        kinds = [f"{count:,} of {kind}" for kind, count in alike.most_common(_KINDS_SHOWN)]
+        machines = ", ".join([*kinds, *(["…"] if len(alike) > _KINDS_SHOWN else [])])
+        raise ConfigurationError(
+            f"{actors or 1} actors of {cpus:g} CPUs and {gpus:g} GPUs: the cluster has room for {room} "
+            f"beside the loading tasks (machines: {machines}); "
+            "lower --actors, --num-cpus-per-actor or --num-gpus-per-actor, or add machines"
+        )
+    return actors
+
+
+def _threads_for_memory(nodes: Sequence[NodeResources], bytes_per_actor: float) -> int:
+    """Cores of one actor, so that the memory of every machine holds its actors; as few as possible."""
+    threads = 1
+    for node in nodes:
+        cores = max(1, int(node.cpus))
+        held = min(node.memory_bytes / bytes_per_actor, cores) if bytes_per_actor else cores
+        threads = max(threads, math.ceil(cores / max(1, int(held))))
+    return threads
+
+
+def _cpus_of_threads(nodes: Sequence[NodeResources], threads: int) -> float:
+    """The share by which Ray places actors of so many cores on every machine, and never one too many.
+
+    Were a machine lost, its actors would start on the others: however many of them fit there, loading and
+    committing must find a share, too. Where machines are too unlike for that, the smallest counts.
+    """
+    sizes = Counter(node.cpus for node in nodes)
+    best = {
+        cpus: _rounded_down((cpus - _kept_for_tasks(cpus)) / _actors_for(cpus, threads)) for cpus in sizes
+    }
+    # Machines unlike each other agree on a share within a hair of a core's, if they do on one there at all.
+    fine = np.arange(math.ceil(0.7 * threads * _RAYS_PARTS), 1.5 * threads * _RAYS_PARTS) / _RAYS_PARTS
+    coarse = np.arange(10, int(100 * max(sizes)) + 1) / 100
+    shares = np.unique([*best.values(), *coarse, *fine])
+    sound, in_use = np.ones(len(shares), bool), np.zeros(len(shares))
+    for cpus, machines in sizes.items():
+        fit = np.floor(cpus / shares)
+        sound &= cpus - fit * shares >= _kept_for_tasks(cpus) - 1e-9
+        in_use += machines * np.minimum(fit, _actors_for(cpus, threads))
+    if not in_use[sound].any():
+        return best[min(sizes)]
+    shares, in_use = shares[sound], in_use[sound]
+    return float(shares[in_use == in_use.max()].max())
+
+
+def _actors_for(cpus: float, threads: int) -> int:
+    return max(1, int(cpus) // threads)
+
+
+def _rounded_down(cpus: float) -> float:
+    return math.floor(cpus * _RAYS_PARTS) / _RAYS_PARTS
+
+
+def _kept_for_tasks(cpus: float) -> float:
+    """CPUs that no actor gets, of a machine with so many."""
+    return _SLIGHT_LOAD_CPUS * _loading_tasks(cpus) + _SLIGHT_COMMIT_CPUS
+
+
+def _loading_tasks(cpus: float) -> int:
+    return math.ceil(cpus / _CORES_PER_LOADING_TASK)
+
+
+def _cpus_beside_a_gpu(nodes: Sequence[NodeResources]) -> float:
+    """One CPU; of two, more, so that a lost machine's actor never takes the CPU for loading elsewhere."""
+    with_gpus = [node.cpus for node in nodes if node.gpus and node.cpus > LOAD_CPUS + COMMIT_CPUS]
+    smallest = min(with_gpus, default=math.inf)
+    return 1.0 if smallest > 2 else smallest - LOAD_CPUS - COMMIT_CPUS
+
+
+def _actors_on(node: NodeResources, cpus: float, gpus: float) -> int:
+    by_cpu = max(0, int((node.cpus - LOAD_CPUS - COMMIT_CPUS + 1e-9) / cpus))
+    return min(by_cpu, int(node.gpus / gpus)) if gpus else by_cpu

@@ -1,0 +1,84 @@
+"""A stored object as a file that pyarrow can read, by ranged reads."""
+
+from __future__ import annotations
+
+import io
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from pipeline.storage.storage import Storage
+from posrefine.errors import ShardError
+
+__all__ = ["PARQUET_ERRORS", "ObjectFile", "open_parquet"]
+
+PARQUET_ERRORS = (pa.ArrowException, OSError, UnicodeDecodeError)
+"""What pyarrow raises over a damaged file; names and texts that are no UTF-8 only when they are looked at."""
+
+_SMALL_BYTES = 2**20
+
+
+class ObjectFile(io.RawIOBase):
+    """Read-only and seekable; each read is one ranged read of the object whose etag is pinned.
+
+    A small object is read whole at the first read: a request costs more than its bytes.
+    """
+
+    def __init__(self, storage: Storage, uri: str, size_bytes: int, etag: str | None) -> None:
+        super().__init__()
+        self._storage, self._uri, self._size_bytes, self._etag = storage, uri, size_bytes, etag
+        self._position = 0
+        self._whole: bytes | None = None
+
+    def readable(self) -> bool:
+        """Always."""
+        return True
+
+    def seekable(self) -> bool:
+        """Always."""
+        return True
+
+    def tell(self) -> int:
+        """The position of the next read."""
+        return self._position
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        """Move the position of the next read."""
+        base = {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: self._size_bytes}[whence]
+        self._position = base + offset
+        return self._position
+
+    def read(self, size: int | None = -1) -> bytes:
+        """The next bytes; fewer than `size` only at the end."""
+        end = self._size_bytes if size is None or size < 0 else min(self._size_bytes, self._position + size)
+        data = self._range(self._position, end)
+        self._position += len(data)
+        return data
+
+    def _range(self, start: int, end: int) -> bytes:
+        if self._size_bytes > _SMALL_BYTES:
+            return self._storage.read_range(self._uri, start, end, self._etag)
+        if self._whole is None:
+            self._whole = self._storage.read_range(self._uri, 0, self._size_bytes, self._etag)
+        return self._whole[start:end]
+
+
+def open_parquet(
+    storage: Storage,
+    uri: str,
+    size_bytes: int,
+    etag: str | None,
+    metadata: pq.FileMetaData | None = None,
+    *,
+    buffer_bytes: int = 0,
+) -> pq.ParquetFile:
+    """Open a stored Parquet file; `ShardError` for one whose footer cannot be read.
+
+    With `buffer_bytes`, columns are read in pieces of that size, so that iterating over the batches of a row
+    group does not hold the group; else each column of a row group is read whole.
+    """
+    file = ObjectFile(storage, uri, size_bytes, etag)
+    try:
+        return pq.ParquetFile(file, metadata=metadata, buffer_size=buffer_bytes, pre_buffer=False)
+    except PARQUET_ERRORS as error:
+        raise ShardError(f"{uri}: is no readable Parquet file: {error}; upload or write it again") from error

@@ -1,0 +1,173 @@
+"""`retry-failed` for a handful of images starts no Ray, and an image that ends a process ends no driver."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import pytest
+import ray
+from support.bad_decoders import BadDecoder, image_that
+from support.images import encode, gradient
+
+from jobs.annotate import main
+from pipeline.driver import retry
+from pipeline.driver.few_images import FewImages, are_few
+from pipeline.ground_truth.image_names import NumericNames
+from pipeline.inputs.cutting import CutOptions
+from pipeline.inputs.manifest import Manifest, write_manifest
+from pipeline.inputs.readers import read_options
+from pipeline.inputs.units import LoadedImage
+from pipeline.model.network import Network, load_network
+from pipeline.output.finalize import finalize
+from pipeline.output.outcome import Outcome
+from pipeline.output.parquet import COMMITTED_AT, decode_table, encode_table
+from pipeline.output.record import Fingerprint, RunRecord
+from pipeline.output.run_output import RunOutput
+from pipeline.output.schema import ImageResult, unit_table
+from pipeline.output.writer import OutputWriter, writing
+from pipeline.settings.run import RunSettings
+from pipeline.stages.tasks import StageContext
+from pipeline.storage import Storage
+from posrefine.errors import ImageStatus, OutputLocked
+
+STORAGE = Storage()
+NAMES = ("1.png", "2.png", "3.png")
+WHEN = {COMMITTED_AT: b"2026-01-01T00:00:00+00:00"}
+
+
+@dataclass
+class Failed:
+    """A finished run of three images, of which the last two failed, and have been repaired since."""
+
+    settings: RunSettings
+    network: Network
+    record: RunRecord
+    manifest: Manifest
+    output: RunOutput
+
+    def context(self, writer: OutputWriter, **changes: object) -> StageContext:
+        return StageContext(
+            settings=self.settings.model_copy(update=changes),
+            manifest=self.manifest,
+            reading=read_options(self.settings, self.network.identity.input_size),
+            output=self.output,
+            witness=writer.lock.witness,
+            generation=writer.lock.generation,
+            again=True,
+            metadata=self.record.table_metadata().encode(),
+        )
+
+    def statuses(self) -> dict[str, str]:
+        rows = [decode_table(STORAGE.read_bytes(file.uri)) for file in self.output.unit_files()]
+        return {row["image_key"]: row["status"] for table in rows for row in table.to_pylist()}
+
+
+@pytest.fixture(scope="module")
+def network() -> Network:
+    wanted = {"input": "/in", "output": "/out", "model": "posrefine_tiny", "weights": "posrefine:tiny_coco"}
+    return load_network(RunSettings(**wanted, precision="float32"), STORAGE)
+
+
+@pytest.fixture
+def failed(tmp_path: Path, network: Network, monkeypatch: pytest.MonkeyPatch) -> Failed:
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    given, output = tmp_path / "in", RunOutput.at(str(tmp_path / "out"), STORAGE)
+    given.mkdir()
+    for name in NAMES:
+        (given / name).write_bytes(encode(gradient(64, 48)))
+    settings = RunSettings(
+        input=str(given), output=output.uri, model="posrefine_tiny", weights="posrefine:tiny_coco",
+        unit_images=2, precision="float32", device="cpu", max_error_rate=0.0,
+    )  # fmt: skip
+    manifest = write_manifest(str(given), str(tmp_path / "m.parquet"), STORAGE, CutOptions(unit_images=2))
+    STORAGE.put(output.tree.manifest(manifest.summary.digest), (tmp_path / "m.parquet").read_bytes())
+    record = RunRecord.of(settings, Fingerprint.of(settings, network.identity, None), manifest.summary, None)
+    STORAGE.put(output.tree.run, record.encode())
+    for unit in manifest.units():
+        images = [LoadedImage(entry.key, entry.uri, ImageStatus.OK) for entry in unit.objects]
+        rows = unit_table(unit.unit_id, [_row(image) for image in images])
+        STORAGE.put(
+            output.tree.unit(unit.unit_id), encode_table(rows, record.table_metadata().encode() | WHEN)
+        )
+    with writing(output, 60) as writer:
+        finalize(writer, record, manifest)
+    return Failed(settings, network, record, manifest, output)
+
+
+def _row(image: LoadedImage) -> ImageResult:
+    failed = image if image.image_key == NAMES[0] else image.failed(ImageStatus.TRUNCATED, "it was cut")
+    return ImageResult(failed.image_key, None, failed.uri, None, None, 1, None, failed.status, failed.error)
+
+
+def test_few_images_are_annotated_without_ray_and_the_tables_follow(
+    failed: Failed, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    monkeypatch.setattr(ray, "init", lambda *_, **__: pytest.fail("Ray was started"))
+    look, seen = retry._units_with_failures, []
+
+    def look_and_tell(output: RunOutput, record: RunRecord) -> list[str]:
+        outcome = output.outcome()
+        seen.append(outcome is not None and outcome.complete)
+        return look(output, record)
+
+    monkeypatch.setattr(retry, "_units_with_failures", look_and_tell)
+    assert failed.statuses() == {"1.png": "ok", "2.png": "truncated", "3.png": "truncated"}
+
+    assert main(["retry-failed", "--output", failed.output.uri, "--device", "cpu"]) == 0, capsys.readouterr()
+
+    assert failed.statuses() == dict.fromkeys(NAMES, "ok")
+    rows = {image.image_key: image for image in failed.output.images()}
+    assert [rows[name].width for name in NAMES] == [None, 64, 64]
+    counts, outcome = failed.output.counts(), failed.output.outcome()
+    assert counts is not None
+    assert isinstance(outcome, Outcome)
+    assert (counts.ok, outcome.complete, outcome.exit_code) == (3, True, 0)
+    assert seen == [False], "it said complete while what is to be done was not known yet"
+
+
+@pytest.mark.parametrize("way", ["crash", "exit", "kill", "no memory"])
+def test_whatever_ends_the_process_blames_nobody_there_and_leaves_the_rest_to_ray(
+    failed: Failed, caplog: pytest.LogCaptureFixture, way: str
+):
+    Path(failed.settings.input, NAMES[2]).write_bytes(image_that(way))
+    with writing(failed.output, 60) as writer, caplog.at_level(logging.WARNING):
+        given = FewImages(failed.context(writer), failed.network, BadDecoder())  # type: ignore[arg-type]
+        done = [receipt.unit_id for receipt in given.receipts_of(failed.manifest.unit_ids())]
+    assert done == list(failed.manifest.unit_ids())[:1]
+    assert "has ended: by an image, or killed from outside" in caplog.text
+    assert failed.statuses() == {"1.png": "ok", "2.png": "ok", "3.png": "truncated"}
+
+
+def test_an_image_that_runs_out_of_time_ends_its_process_alone_and_leaves_the_rest_to_ray(
+    failed: Failed, caplog: pytest.LogCaptureFixture
+):
+    large = Path(failed.settings.input, NAMES[1])
+    large.write_bytes(encode(gradient(4000, 3000)))
+    with writing(failed.output, 60) as writer, caplog.at_level(logging.WARNING):
+        given = FewImages(failed.context(writer, image_timeout_s=1e-3), failed.network, NumericNames())
+        assert list(given.receipts_of(failed.manifest.unit_ids())) == []
+    assert "has ended: by an image, or killed from outside" in caplog.text
+    assert failed.statuses() == {"1.png": "ok", "2.png": "truncated", "3.png": "truncated"}
+
+
+def test_a_process_whose_driver_lost_the_lease_writes_nothing_and_says_so(failed: Failed):
+    with writing(failed.output, 60) as writer:
+        context = failed.context(writer)
+        lost = replace(context, witness=replace(context.witness, owner="somebody else"))
+        with pytest.raises(OutputLocked, match="lost to another run"):
+            list(FewImages(lost, failed.network, NumericNames()).receipts_of(failed.manifest.unit_ids()))
+    assert failed.statuses()["2.png"] == "truncated"
+
+
+def test_many_images_and_a_cluster_that_is_there_are_rays(failed: Failed, monkeypatch: pytest.MonkeyPatch):
+    with writing(failed.output, 60) as writer:
+        context, units = failed.context(writer), failed.manifest.unit_ids()
+        assert are_few(units, context)
+        assert not are_few(units * 5, context)
+        monkeypatch.setattr("pipeline.driver.few_images._FEW_IMAGES", 1)
+        assert not are_few(units, context)
+        monkeypatch.undo()
+        monkeypatch.setenv("RAY_ADDRESS", "127.0.0.1:6379")
+        assert not are_few(units, context)

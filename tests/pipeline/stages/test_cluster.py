@@ -1,0 +1,119 @@
+"""Sharing a cluster between loading and inference."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pipeline.settings.run import RunSettings
+from pipeline.settings.sources import load_settings
+from pipeline.stages.cluster import (
+    ClusterLayout,
+    NodeResources,
+    actor_bytes,
+    cluster_layout,
+)
+from posrefine.errors import ConfigurationError
+
+
+def settings_of(**changes: object) -> RunSettings:
+    needed = {"input": "/in", "output": "/out", "model": "m", "weights": "untrained"}
+    return load_settings(RunSettings, needed | changes)
+
+
+def test_every_gpu_gets_an_actor():
+    nodes = [NodeResources(cpus=16, gpus=4), NodeResources(cpus=16, gpus=4), NodeResources(cpus=8, gpus=0)]
+    assert cluster_layout(settings_of(), nodes) == ClusterLayout(8, 1.0, 1.0, 1, processors=8)
+
+
+@pytest.mark.parametrize("cpus", [1, 2, 3, 4, 8, 16, 64, 192])
+def test_without_gpus_every_core_gets_an_actor_of_one_thread(cpus: int):
+    plan = cluster_layout(settings_of(), [NodeResources(cpus=cpus, gpus=0)] * 3)
+    assert (plan.actors, plan.threads_per_actor, plan.processors) == (3 * cpus, 1, 3 * cpus)
+
+
+def test_of_machines_unlike_each_other_nearly_every_core_gets_one_too():
+    plan = cluster_layout(settings_of(), [NodeResources(2, 0), NodeResources(16, 0), NodeResources(4, 0)])
+    assert 20 <= plan.actors <= 22
+    assert plan.processors == 22
+
+
+@pytest.mark.parametrize("sizes", [[16, 192], [8, 16, 192], [48, 96, 192], [2, 64]])
+def test_machines_of_many_cores_beside_those_of_few_are_used_whole(sizes: list[int]):
+    plan = cluster_layout(settings_of(), [NodeResources(cpus, 0) for cpus in sizes])
+    assert plan.actors == sum(sizes)
+    for cpus in sizes:
+        left = cpus - int(cpus / plan.cpus_per_actor) * plan.cpus_per_actor
+        assert left >= plan.load_cpus + plan.commit_cpus
+
+
+def test_a_machine_of_a_sliver_of_a_cpu_spoils_no_layout():
+    beside = cluster_layout(settings_of(), [NodeResources(16, 0), NodeResources(0.05, 0)])
+    assert (beside.actors, beside.cpus_per_actor) == (16, 0.9933)
+    with_gpus = cluster_layout(settings_of(), [NodeResources(16, 2), NodeResources(0.5, 0)])
+    assert (with_gpus.actors, with_gpus.cpus_per_actor) == (2, 1.0)
+    with pytest.raises(ConfigurationError, match="no machine with CPUs"):
+        cluster_layout(settings_of(), [NodeResources(0.05, 0)])
+
+
+def test_a_thousand_machines_are_named_by_their_kinds():
+    nodes = [NodeResources(16, 0)] * 1000 + [NodeResources(count, 0) for count in range(2, 12)]
+    with pytest.raises(ConfigurationError, match=r"machines: 1,000 of 16 CPUs 0 GPUs, 1 of 2 .*, …\)"):
+        cluster_layout(settings_of(actors=100_000), nodes)
+
+
+def test_where_memory_is_short_fewer_actors_have_more_threads():
+    node = NodeResources(cpus=16, gpus=0, memory_bytes=9e9)
+    roomy, tight = (cluster_layout(settings_of(), [node], size) for size in (0.5e9, 2e9))
+    assert (roomy.actors, roomy.threads_per_actor) == (16, 1)
+    assert (tight.actors, tight.threads_per_actor) == (4, 4)
+    none_fits = cluster_layout(settings_of(), [node], 10e9)
+    assert (none_fits.actors, none_fits.threads_per_actor) == (1, 16)
+
+
+def test_larger_views_are_expected_to_take_more_memory():
+    small, large = (actor_bytes(settings_of(scales=scales), 512) for scales in ((1.0,), (0.5, 1.0, 2.0)))
+    assert 1e9 < small < 2e9 < large < 4e9
+
+
+def test_who_asks_for_cpus_gets_threads_for_whole_ones():
+    node = NodeResources(8, 0)
+    assert cluster_layout(settings_of(num_cpus_per_actor=3), [node]).threads_per_actor == 3
+    assert cluster_layout(settings_of(num_cpus_per_actor=0.5, actors=2), [node]).threads_per_actor == 1
+
+
+def test_the_cpu_may_be_chosen_on_a_machine_with_a_gpu():
+    assert cluster_layout(settings_of(device="cpu"), [NodeResources(4, 1)]).gpus_per_actor == 0
+
+
+def test_more_actors_than_fit_are_refused_before_anything_waits_for_them():
+    with pytest.raises(ConfigurationError, match=r"3 actors of 1 CPUs.*room for 2"):
+        cluster_layout(settings_of(actors=3, num_cpus_per_actor=1), [NodeResources(3, 0)])
+    with pytest.raises(ConfigurationError, match="room for 0"):
+        cluster_layout(settings_of(device="cuda"), [NodeResources(8, 0)])
+
+
+@given(cpus=st.integers(1, 256), machines=st.integers(1, 4))
+def test_actors_of_lost_machines_never_take_the_last_cpus_for_loading_on_those_that_remain(
+    cpus: int, machines: int
+):
+    plan = cluster_layout(settings_of(), [NodeResources(cpus, 0)] * machines)
+    that_fit = int(cpus / plan.cpus_per_actor)
+    assert cpus - that_fit * plan.cpus_per_actor >= plan.load_cpus + plan.commit_cpus - 1e-9
+
+
+@given(
+    cpus=st.lists(st.sampled_from([1, 2, 3, 4, 16, 64]), min_size=1, max_size=4),
+    gpus=st.sampled_from([0, 1, 8]),
+)
+def test_a_plan_always_leaves_room_to_load_and_commit(cpus: list[int], gpus: int):
+    nodes = [NodeResources(count, gpus) for count in cpus]
+    try:
+        plan = cluster_layout(settings_of(), nodes)
+    except ConfigurationError:
+        assert gpus
+        assert min(cpus) == 1 or gpus
+        return
+    assert plan.actors >= 1
+    assert plan.actors * plan.cpus_per_actor + plan.load_cpus + plan.commit_cpus <= sum(cpus) + 1e-9

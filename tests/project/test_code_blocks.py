@@ -1,0 +1,320 @@
+"""Every code block of README and docs runs, on small things in place of large ones, or is checked as it says.
+
+One run of rendered scenes is shared by all blocks. A new block is found out: the table below must say how it
+is tried.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import yaml
+from support.code_blocks import ROOT, CodeBlock, code_blocks
+from support.ray_cluster import started_cluster
+
+from posrefine import COCO, __version__
+from posrefine.metrics import DetectionsBuilder, GroundTruthBuilder, oks_rules
+from posrefine.synthetic import coco_annotations, render_scenes
+
+# Ray's, of its own settings, and that the few images of a test could be shared out among more actors.
+pytestmark = [
+    pytest.mark.filterwarnings("ignore::DeprecationWarning:ray"),
+    pytest.mark.filterwarnings("ignore:The minimum number of concurrent actors:UserWarning"),
+]
+
+SCENES = 3
+IN_PLACE_OF = {
+    "s3://bucket/photographs": "data/shards",
+    "s3://bucket/run1": "run1",
+    "s3://bucket/run1-bfloat16": "run1-bfloat16",
+    "s3://bucket/poses": "poses",
+    "s3://bucket/for-review": "for-review",
+    "person_keypoints_val2017.json": "data/annotations.json",
+    "person_keypoints_train2017.json": "half.json",
+    "crowdpose_val.json": "data/annotations.json",
+    "image_info_test-dev2017.json": "images.json",
+    "RUN_OR_RESULTS.json": "run1",
+    "GT.json": "data/annotations.json",
+    "RUN": "run1",
+    "DIR": "results",
+    "coco|crowdpose": "coco",
+    "crowdpose": "coco",
+    "dekr_w32": "posrefine_tiny",
+    "mmpose:dekr_w32_coco": "posrefine:tiny_coco",
+    "dekr_w48": "posrefine_tiny",
+    "mmpose:dekr_w48_coco": "untrained",
+}
+"""Words of the pages, and what they are called here."""
+WANTED = "--input in --output out --model dekr_w32 --weights dekr.pth"
+"""What a file of settings would say that is not there."""
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A folder with what the pages speak of: a packed data set, annotation files, the run of the pages."""
+    folder = tmp_path_factory.mktemp("pages")
+    with pytest.MonkeyPatch.context() as patch, ExitStack() as session:
+        # Workers find relative addresses where the cluster was started.
+        patch.chdir(folder)
+        session.enter_context(started_cluster({}))
+        assert run_job("pack.py", ["--output", "data", "--synthetic", str(SCENES), "--seed", "8000000"]) == 0
+        truth = json.loads((folder / "data" / "annotations.json").read_text())
+        half = truth["images"][:1]
+        persons = [p for p in truth["annotations"] if p["image_id"] == half[0]["id"]]
+        (folder / "half.json").write_text(json.dumps(truth | {"images": half, "annotations": persons}))
+        (folder / "images.json").write_text(json.dumps(truth | {"annotations": []}))
+        (block,) = (
+            one
+            for one in code_blocks()
+            if one.page == "docs/photographs.md" and "annotate.py plan" in one.text
+        )
+        run_commands(block)
+        yield folder
+
+
+def run_job(script: str, arguments: list[str]) -> int:
+    return import_module(f"jobs.{script.removesuffix('.py')}").main(arguments)
+
+
+def job_of(words: list[str]) -> tuple[str, list[str]]:
+    """Script and arguments of `python jobs/<script> ...`."""
+    assert words[0] == "python", words
+    folder, _, script = words[1].partition("/")
+    assert folder == "jobs", words
+    return script, words[2:]
+
+
+def run_commands(block: CodeBlock, _world: Path | None = None) -> None:
+    """Each job with its own words, in this process."""
+    for words in block.commands():
+        if words[:2] == ["source", ".venv/bin/activate"]:
+            continue
+        if words[:2] == ["pip", "install"]:
+            assert extras_of(words[-1]) <= known_extras(), words
+            continue
+        script, arguments = job_of(words)
+        code = run_job(script, [IN_PLACE_OF.get(word, word) for word in arguments])
+        assert code == 0, words
+
+
+def run_in_fixture(_block: CodeBlock, world: Path) -> None:
+    """`world` has run it by now."""
+    assert (world / "run1" / "outcome.json").exists()
+
+
+def extras_of(requirement: str) -> set[str]:
+    assert requirement.startswith("."), f"{requirement}: is on no index"
+    return set(requirement.partition("[")[2].rstrip("]").split(",")) - {""}
+
+
+def known_extras() -> set[str]:
+    content = (ROOT / "pyproject.toml").read_text().partition("[project.optional-dependencies]")[2]
+    return set(re.findall(r"^([a-z]+) = \[", content, re.MULTILINE))
+
+
+def run_python(block: CodeBlock, _world: Path) -> None:
+    text = block.text
+    for word in sorted(IN_PLACE_OF, key=len, reverse=True):
+        text = re.sub(f'"{re.escape(word)}(?=["/])', f'"{IN_PLACE_OF[word]}', text)
+    # Five hundred scenes take minutes.
+    text = text.replace("render_scenes(500,", "render_scenes(2,")
+    exec(compile(text, block.page, "exec"), names_in_scope(block))
+
+
+def names_in_scope(block: CodeBlock) -> dict[str, Any]:
+    """What a block takes as given."""
+    if "MatchTable.merge" not in block.text:
+        return {}
+    rules = oks_rules("coco")
+    truth, found = GroundTruthBuilder(rules), DetectionsBuilder(COCO.num_joints, 1)
+    content = coco_annotations(render_scenes(2, first_seed=1), COCO)
+    truth.add_categories(content["categories"])
+    truth.add_images(content["images"])
+    truth.add_persons(content["annotations"])
+    names = ("image_id", "category_id", "keypoints")
+    found.add([{name: one[name] for name in names} | {"score": 0.5} for one in content["annotations"]])
+    whole = truth.build()[0]
+    parts = [whole.select(np.array([0])), whole.select(np.array([1]))]
+    return {"parts": parts, "detections": found.build()[0], "crowd_index": whole.crowd_index}
+
+
+def check_settings(block: CodeBlock, _world: Path) -> None:
+    """The job takes all the settings; what they start is too large for a test."""
+    for words in block.commands():
+        words = words[words.index("--") + 1 :] if words[0] == "ray" else words
+        script, arguments = job_of(words)
+        seen: list[object] = []
+        with pytest.MonkeyPatch.context() as patch:
+            patch.chdir(ROOT)
+            module = import_module(f"jobs.{script.removesuffix('.py')}")
+            name = "_" + (arguments[0] if script == "annotate.py" else script.removesuffix(".py"))
+            patch.setattr(module, name, lambda settings, seen=seen: seen.append(settings) or 0)
+            assert module.main(arguments) == 0, words
+        assert len(seen) == 1
+
+
+def check_submission(block: CodeBlock, world: Path) -> None:
+    (words,) = block.commands()
+    assert words[:3] == ["ray", "job", "submit"]
+    excluded = json.loads(words[words.index("--runtime-env-json") + 1])["excludes"]
+    assert {".git", ".venv"} <= set(excluded)
+    check_settings(block, world)
+
+
+def check_output_tree(block: CodeBlock, world: Path) -> None:
+    """Every file that the tree names is in the run's output."""
+    folders: list[str] = []
+    for line in block.text.splitlines():
+        drawing, name = re.match(r"([│├└─\s]*)(\S+)", line).groups()  # type: ignore[union-attr]
+        depth = len(drawing) // 4
+        folders = [*folders[:depth], name.rstrip("/")]
+        pattern = re.sub(r"<\w+>|…", "*", "/".join(folders))
+        # Of later syncs, and of people.
+        if any(name in pattern for name in ("generations", "networks", "review")):
+            continue
+        assert list(world.glob(pattern)), pattern
+
+
+def check_cron_line(block: CodeBlock, world: Path) -> None:
+    *times, line = block.text.strip().split(maxsplit=5)
+    assert len(times) == 5
+    command = line.partition("&& .venv/bin/")[2]
+    check_settings(CodeBlock(block.page, "sh", command.replace("--config nightly.yaml", WANTED)), world)
+
+
+def check_make(block: CodeBlock, _world: Path) -> None:
+    for words in block.commands():
+        assert words[0] == "make"
+        subprocess.run([*words, "--dry-run"], cwd=ROOT, check=True, capture_output=True)
+        assert words[1] == "test" or f"make {words[1]}" in (ROOT / ".ci" / "run").read_text()
+
+
+def check_cluster(block: CodeBlock, _world: Path) -> None:
+    """Image, secret and manifest are those of the files; docker and kubectl have a cluster to talk to."""
+    (manifest,) = re.findall(r"kubectl apply -f (\S+)", block.text)
+    (dockerfile,) = re.findall(r"docker build -f (\S+)", block.text)
+    assert (ROOT / dockerfile).is_file()
+    job = (ROOT / manifest).read_text()
+    assert list(yaml.safe_load_all(job))
+    image = f"REGISTRY/posrefine:{__version__}"
+    assert block.text.count(image) == 2
+    assert f"posrefine:{__version__}" in job
+    (secret, key) = re.findall(r"generic (\S+) --from-literal=(\w+)=", block.text)[0]
+    assert secret in job
+    assert key in job
+
+
+def check_benchmarks(block: CodeBlock, _world: Path) -> None:
+    for words in block.commands():
+        assert words[0] == "python"
+        compile((ROOT / words[1]).read_text(), words[1], "exec")
+
+
+def elsewhere(test: str) -> Callable[[CodeBlock, Path], None]:
+    """The block runs in another test, which needs what only it has."""
+
+    def check(_block: CodeBlock, _world: Path) -> None:
+        path, _, name = test.partition("::")
+        assert f"def {name}(" in (ROOT / "tests" / path).read_text(), test
+
+    return check
+
+
+TWO_LINES = "project/test_python_page.py::test_the_two_lines_of_the_readme_run"
+COMMANDS = "project/test_python_page.py::test_the_commands_of_the_page_run"
+TRAINED = "jobs/test_train.py::test_training_leaves_the_averaged_weights_a_card_and_a_log"
+TASKS = "jobs/test_review_export.py::test_every_reviewer_gets_a_file_and_the_files_name_what_they_hold"
+CORRECTIONS = "jobs/test_review_corrections.py::test_corrections_come_back_are_told_count_and_can_be_undone"
+FIFTYONE_AGAIN = (
+    "pipeline/review/test_the_tools_themselves_read_tasks.py::"
+    "test_fiftyone_makes_samples_and_what_it_writes_of_them_comes_back"
+)
+ON_PYTHON = elsewhere("project/test_python_page.py::test_the_python_of_the_page_runs_from_top_to_bottom")
+HOW: list[tuple[str, str, Callable[[CodeBlock, Path], None]]] = [
+    ("README.md", "make demo", check_make),
+    ("README.md", "import posrefine", elsewhere(TWO_LINES)),
+    # The same run again: it is complete, and says so.
+    ("README.md", "jobs/annotate.py run", run_commands),
+    ("docs/photographs.md", "jobs/annotate.py plan", run_in_fixture),
+    ("docs/photographs.md", "├── run.json", check_output_tree),
+    ("docs/photographs.md", "import duckdb", run_python),
+    ("docs/photographs.md", "jobs/annotate.py export", run_commands),
+    ("docs/cluster.md", "ray job submit", check_submission),
+    ("docs/cluster.md", "kubectl apply", check_cluster),
+    ("docs/evaluation.md", "evaluate.py score", run_commands),
+    ("docs/evaluation.md", "evaluate.py agree", run_commands),
+    ("docs/evaluation.md", "jobs/overlap.py", run_commands),
+    ("docs/evaluation.md", "evaluate.py test-dev", run_commands),
+    ("docs/evaluation.md", "benchmarks/reproduce.py", check_benchmarks),
+    ("docs/evaluation.md", "MatchTable.merge", run_python),
+    ("docs/every_night.md", "mmpose:dekr_w32_coco", run_commands),
+    ("docs/every_night.md", "scan_delta", run_python),
+    ("docs/every_night.md", "--replace", run_commands),
+    ("docs/every_night.md", "30 1 * * *", check_cron_line),
+    ("docs/formats.md", "jobs/annotate.py export", run_commands),
+    ("docs/formats.md", "export_run", run_python),
+    # FiftyOne keeps its data sets in a database; that it takes the samples is tried without one.
+    (
+        "docs/formats.md",
+        "import fiftyone",
+        elsewhere(
+            "pipeline/export/test_the_tools_themselves_read_exports.py::test_fiftyone_makes_samples_of_every_line"
+        ),
+    ),
+    ("docs/network.md", "Skeleton(", run_python),
+    ("docs/performance.md", "benchmarks/network.py", check_benchmarks),
+    ("docs/python.md", 'poses = posrefine.load("posrefine:tiny_coco")("photo.jpg")', ON_PYTHON),
+    ("docs/python.md", "rescore=False", ON_PYTHON),
+    ("docs/python.md", "poses.spread_px", ON_PYTHON),
+    ("docs/python.md", "poses.to_supervision()", ON_PYTHON),
+    ("docs/python.md", "import pickle", ON_PYTHON),
+    ("docs/python.md", "by_hand", ON_PYTHON),
+    (
+        "docs/python.md",
+        "posrefine predict",
+        elsewhere(COMMANDS),
+    ),
+    ("docs/review.md", "review.py select", run_commands),
+    ("docs/report.md", "pip install", run_commands),
+    ("docs/report.md", "report_evaluation", run_python),
+    ("docs/review.md", "jobs/review.py export", elsewhere(TASKS)),
+    ("docs/review.md", "jobs/review.py import", elsewhere(CORRECTIONS)),
+    ("docs/review.md", "fo.load_dataset", elsewhere(FIFTYONE_AGAIN)),
+    ("docs/synthetic.md", "render_scene(7, TRAIN)", run_python),
+    ("docs/synthetic.md", "jobs/train.py", check_settings),
+    ("docs/training.md", "jobs/pack.py", check_settings),
+    ("docs/training.md", "--weights hrnet_w32_imagenet.pth", check_settings),
+    ("docs/training.md", "--image-shares", check_settings),
+    ("docs/training.md", "--scene-cache", check_settings),
+    ("docs/training.md", "<output>/training.json", elsewhere(TRAINED)),
+    ("docs/training.md", "jobs/train_score.py", check_settings),
+    ("docs/weights.md", "save_weights(", run_python),
+    ("docs/weights.md", "ScoreNet(COCO)", run_python),
+]
+"""Page, words that only this block of the page has, and how it is tried."""
+
+
+def tried(block: CodeBlock) -> list[Callable[[CodeBlock, Path], None]]:
+    return [how for page, words, how in HOW if page == block.page and words in block.text]
+
+
+def test_of_every_block_it_is_said_how_it_is_tried():
+    for block in code_blocks():
+        assert len(tried(block)) == 1, f"{block.page}: {len(tried(block))} ways for\n{block.text}"
+    assert len(code_blocks()) == len(HOW)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("block", code_blocks(), ids=lambda block: f"{block.page}: {block.text[:40]!r}")
+def test_a_block_does_what_it_says(block: CodeBlock, world: Path):
+    (how,) = tried(block)
+    how(block, world)
