@@ -25,12 +25,13 @@ from machine import machine
 # This folder, which Python searches first, has a pipeline.py of its own.
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from pipeline.training_run import TRAINING_SCENES
-from pipeline.training_settings import FIRST_VALIDATION_SEED, TrainSettings, load_train_settings
+from pipeline.settings.sources import load_settings
+from pipeline.settings.training import FIRST_VALIDATION_SEED, TrainSettings
 from posrefine.build import VARIANTS, build_model
 from posrefine.modeling.complexity import measure_complexity
 from posrefine.modeling.refine import RefineSpec
 from posrefine.skeletons import COCO
+from posrefine.synthetic import SCENE_KINDS
 from posrefine.training.loop import Trainer
 from posrefine.training.stream import ViewStream
 from posrefine.training.synthetic_source import SyntheticSource
@@ -39,12 +40,14 @@ from posrefine.training.validation import ValidationSet
 ROOT = Path(__file__).parents[1]
 RECIPE = ROOT / "posrefine" / "weights" / "bundled" / "posrefine_tiny.yaml"
 MODEL = "posrefine_tiny"
-GAIN = VARIANTS[MODEL].network.refine.gain
 NETWORKS: Mapping[str, RefineSpec] = {
-    "plain": RefineSpec(dcm=False, hsm=False, gain=GAIN),
-    "+ DCM": RefineSpec(dcm=True, hsm=False, gain=GAIN),
-    "+ HSM": RefineSpec(dcm=False, hsm=True, gain=GAIN),
-    "+ DCM + HSM": RefineSpec(dcm=True, hsm=True, gain=GAIN),
+    name: replace(VARIANTS[MODEL].network.refine, dcm=dcm, hsm=hsm)
+    for name, dcm, hsm in (
+        ("plain", False, False),
+        ("+ DCM", True, False),
+        ("+ HSM", False, True),
+        ("+ DCM + HSM", True, True),
+    )
 }
 
 
@@ -85,8 +88,10 @@ def _stored(path: Path, alike: Mapping[str, int]) -> dict[str, Any]:
 def trained(name: str, seed: int, alike: Mapping[str, int], scene_cache: Path | None) -> dict[str, Any]:
     """Trains one network; its figures on the held-out scenes, size and cost."""
     torch.set_num_threads(1)
-    settings: TrainSettings = load_train_settings({"config": RECIPE, "output": "unused"})
-    source = SyntheticSource(COCO, TRAINING_SCENES, alike["scenes"], settings.synthetic_seed, scene_cache)
+    settings = load_settings(TrainSettings, {"config": RECIPE, "output": "unused"})
+    source = SyntheticSource(
+        COCO, SCENE_KINDS["train"], alike["scenes"], settings.synthetic_seed, scene_cache
+    )
     recipe = replace(
         settings.recipe(len(source)),
         total_steps=alike["steps"],

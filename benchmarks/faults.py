@@ -1,42 +1,34 @@
-"""A campaign of faults: runs on a store that misbehaves, whose driver and workers are killed at random.
+"""A campaign of faults: runs on a store that misbehaves, whose processes are killed, stopped and continued.
 
-Each run is started again until it is complete, a limited number of times; then the images of its tables are
-counted against those of its input, and every row is compared with an undisturbed run's. What strikes when is
-chosen by the seed. Needs the development extras, whose test support it shares.
+In each run drivers are struck one after the other, at puts chosen by chance; then the run is completed, images
+are repaired and tried again, whoever still sleeps is woken, and every row of the tables is compared with what
+an undisturbed run makes of that image as it is now. Most runs work in their driver alone; every few, on Ray,
+where workers, raylet and control service are killed too, and images kill and want too much memory.
+
+Needs the development extras, whose test support it shares. Stores its result after each run and goes on from
+there: `python benchmarks/faults.py --runs 104`, again and again.
 """
 
 from __future__ import annotations
 
 import argparse
-import os
+import json
 import random
-import signal
-import subprocess
 import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Mapping
-from contextlib import suppress
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(REPOSITORY), str(REPOSITORY / "tests")]
 
-from support.annotation import annotate, require_same_tables, some_images, start_driver, table  # noqa: E402
-from support.faultproxy import FaultProxy, Kind  # noqa: E402
-from support.ray_cluster import started_cluster, worker_pids  # noqa: E402
-from support.s3 import Bucket, S3Server  # noqa: E402
-
-from benchmarks.machine import machine, store  # noqa: E402
-
-_STARTS_PER_RUN = 20
-_LONGEST_START_S = 600
-_GETS: tuple[Kind, ...] = ("503", "reset", "hang", "slow", "reset_body", "short_body", "flip")
-_PUTS: tuple[Kind, ...] = ("503", "409", "reset", "slow", "lost_reply")
-# Moto sends checksums of whole objects only, which are what images are read as; Parquet files are read so too.
-_IMAGES, _RESULTS = r"/images/", r"/(units|tables)/|run\.json|manifest|lock\.json|_SUCCESS|outcome"
+from benchmarks.fault_run import DisturbedRun  # noqa: E402
+from benchmarks.fault_site import started_site  # noqa: E402
+from benchmarks.machine import RESULTS, machine, store  # noqa: E402
 
 
 @dataclass
@@ -44,132 +36,88 @@ class Campaign:
     """What was done, and what became of the images."""
 
     runs: int = 0
+    on_ray: int = 0
     complete: int = 0
+    given_up: int = 0
     starts: int = 0
     faults: dict[str, int] = field(default_factory=dict)
     images_in: int = 0
     lost: int = 0
     doubled: int = 0
-    failed_otherwise: int = 0
-    tables_different: int = 0
+    stale: int = 0
+    innocents: int = 0
+    minutes: float = 0.0
+    numbers: list[int] = field(default_factory=list)
+
+    def add(self, run: DisturbedRun, number: int) -> None:
+        """Count what became of a run; one that was given up is none, and is run anew by the next slice."""
+        if run.given_up:
+            self.given_up += 1
+            return
+        self.numbers.append(number)
+        self.runs += 1
+        self.on_ray += run.on_ray
+        self.complete += run.complete
+        self.starts += run.starts
+        self.images_in += len(run.wanted)
+        for name in ("lost", "doubled", "stale", "innocents"):
+            setattr(self, name, getattr(self, name) + getattr(run, name))
+        self.faults = dict(sorted((Counter(self.faults) + run.faults).items()))
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--minutes", type=float, default=9.0, help="no run is begun after so long")
-    parser.add_argument("--images", type=int, default=24, help="of each run; the last of them is no image")
-    parser.add_argument("--kills", type=int, default=4, help="processes killed in each run")
-    parser.add_argument("--storage-faults", type=int, default=12, help="of each run")
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--runs", type=int, default=104, help="of the whole campaign")
+    parser.add_argument("--minutes", type=float, default=60.0, help="no run is begun after so long")
+    parser.add_argument("--at-once", type=int, default=8, help="runs at the same time, beside those on Ray")
+    parser.add_argument("--ray-every", type=int, default=34, help="one of so many runs is on Ray")
+    parser.add_argument("--storage-faults", type=int, default=4, help="added before each start")
+    parser.add_argument("--seed", type=int, default=1)
     given = parser.parse_args()
-    began, found, chance = time.monotonic(), Campaign(), random.Random(given.seed)
-    with S3Server() as server, FaultProxy(server.host, server.port) as proxy:
-        environment = server.environment(proxy.url)
-        os.environ |= environment
-        with started_cluster(environment) as address:
-            site = _Site(server, proxy, address, some_images(given.images))
+    began, stored = time.monotonic(), RESULTS / "faults.json"
+    settings = {"seed": given.seed, "storage_faults": given.storage_faults, "ray_every": given.ray_every}
+    found = _earlier(stored, settings)
+    earlier_minutes, lock = found.minutes, threading.Lock()
+    waiting = sorted(set(range(given.runs)) - set(found.numbers))
+    with started_site(given.storage_faults) as site:
+
+        def work(*, on_ray: bool) -> None:
             while time.monotonic() - began < given.minutes * 60:
-                site.disturbed_run(found, chance, given.kills, given.storage_faults)
-                print(asdict(found), flush=True)
-    settings = {key: value for key, value in vars(given).items() if key != "minutes"}
-    result = {"settings": settings, "minutes": round((time.monotonic() - began) / 60, 1), **asdict(found)}
-    store("faults", {"machine": machine(("ray", "s3fs", "moto", "torch")), **result})
+                with lock:
+                    fitting = [number for number in waiting if _is_on_ray(number, given.ray_every) == on_ray]
+                    if not fitting:
+                        return
+                    waiting.remove(number := fitting[0])
+                if on_ray:
+                    # Where no cluster can be started, nothing was begun that could be counted.
+                    site.cluster()
+                run = DisturbedRun(site, number, random.Random(f"{given.seed}/{number}"))
+                run.go(on_ray=on_ray)
+                with lock:
+                    found.add(run, number)
+                    found.faults = dict(sorted((Counter(found.faults) + site.storage_faults()).items()))
+                    found.minutes = round(earlier_minutes + (time.monotonic() - began) / 60, 1)
+                    head = {"machine": machine(("ray", "s3fs", "moto", "torch")), "settings": settings}
+                    store("faults", head | asdict(found))
+
+        with ThreadPoolExecutor() as pool, site:
+            workers = [pool.submit(work, on_ray=False) for _ in range(given.at_once)]
+            # Ray starts its processes in the main thread only.
+            work(on_ray=True)
+            for worker in workers:
+                worker.result()
 
 
-class _Site:
-    """The bucket, the images in it, and what an undisturbed run makes of them."""
+def _is_on_ray(number: int, ray_every: int) -> bool:
+    return number % ray_every == ray_every // 2
 
-    def __init__(
-        self, server: S3Server, proxy: FaultProxy, address: str, images: Mapping[str, bytes]
-    ) -> None:
-        self._bucket: Bucket = server.make_bucket()
-        self._proxy, self._address, self._names = proxy, address, sorted(images)
-        for name, data in images.items():
-            self._bucket.write(f"images/{name}", data)
-        self._given, self._undisturbed = f"{self._bucket.uri}/images", f"{self._bucket.uri}/undisturbed"
-        if annotate(self._given, self._undisturbed) != 0:
-            raise SystemExit("the undisturbed run failed")
 
-    def disturbed_run(self, found: Campaign, chance: random.Random, kills: int, storage_faults: int) -> None:
-        """Runs until complete, however often the driver is killed; adds up what became of it."""
-        output = f"{self._bucket.uri}/out{found.runs}"
-        found.runs += 1
-        before = len(self._proxy.struck())
-        for _ in range(storage_faults):
-            self._add_fault(chance)
-        victims = chance.choices(["driver", "worker"], weights=[1, 2], k=kills)
-        faults: Counter[str] = Counter()
-        code = -1
-        for _ in range(_STARTS_PER_RUN):
-            found.starts += 1
-            code = self._start(output, victims, chance, faults)
-            if code == 0:
-                break
-        faults.update(f"storage: {kind}" for kind in self._proxy.struck()[before:])
-        self._proxy.heal()
-        found.faults = dict(sorted((Counter(found.faults) + faults).items()))
-        found.complete += code == 0
-        self._count(output, found)
-
-    def _add_fault(self, chance: random.Random) -> None:
-        method = chance.choice(["GET", "PUT"])
-        kind = chance.choice(_GETS if method == "GET" else _PUTS)
-        path = _IMAGES if method == "GET" else _RESULTS
-        self._proxy.add(kind, method=method, path=path, seconds=chance.uniform(0.2, 2), after_bytes=20)
-
-    def _start(self, output: str, victims: list[str], chance: random.Random, faults: Counter[str]) -> int:
-        driver = start_driver(self._given, output, self._address)
-        over = threading.Event()
-        killer = threading.Thread(target=self._kill, args=(driver, output, victims, chance, faults, over))
-        killer.start()
-        try:
-            driver.communicate(timeout=_LONGEST_START_S)
-        finally:
-            over.set()
-            killer.join()
-            driver.kill()
-        return driver.returncode
-
-    def _kill(
-        self,
-        driver: subprocess.Popen[str],
-        output: str,
-        victims: list[str],
-        chance: random.Random,
-        faults: Counter[str],
-        over: threading.Event,
-    ) -> None:
-        """After each further unit, and a moment more, the next victim."""
-        seen = self._units(output)
-        while victims and driver.returncode is None and not over.wait(0.05):
-            units = self._units(output)
-            if units == seen or over.wait(chance.uniform(0, 0.5)) or driver.returncode is not None:
-                continue
-            workers = worker_pids("ray::Map") + worker_pids("ray::AttemptLedger")
-            pid = driver.pid if victims[0] == "driver" else chance.choice(sorted(workers) or [0])
-            if pid:
-                with suppress(ProcessLookupError):
-                    os.kill(pid, signal.SIGKILL)
-                    faults[f"{victims.pop(0)} killed"] += 1
-                seen = units
-
-    def _units(self, output: str) -> int:
-        prefix = f"{output.removeprefix(self._bucket.uri + '/')}/units/"
-        return sum(key.startswith(prefix) for key in list(self._bucket.keys()))
-
-    def _count(self, output: str, found: Campaign) -> None:
-        images = table(output, "images")
-        seen = Counter(images["image_key"].to_pylist())
-        found.images_in += len(self._names)
-        found.lost += sum(seen[name] == 0 for name in self._names)
-        found.doubled += sum(times - 1 for times in seen.values())
-        statuses = Counter(images["status"].to_pylist())
-        found.failed_otherwise += len(images) - statuses["ok"] - statuses["unsupported"]
-        try:
-            require_same_tables(output, self._undisturbed)
-        except AssertionError as error:
-            found.tables_different += 1
-            print(error, flush=True)
+def _earlier(stored: Path, settings: dict[str, int]) -> Campaign:
+    """What earlier slices of the same campaign found."""
+    result: dict[str, Any] = json.loads(stored.read_text()) if stored.exists() else {}
+    if result.get("settings") != settings:
+        return Campaign()
+    return Campaign(**{name: result[name] for name in asdict(Campaign())})
 
 
 if __name__ == "__main__":

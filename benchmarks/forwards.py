@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from posrefine.inference.fast.prepare import PreparedNetwork
-from posrefine.inference.protocol import OFFICIAL, STRIDE
+from posrefine.test_protocols import OFFICIAL, STRIDE
 
 __all__ = ["forward_pass"]
 

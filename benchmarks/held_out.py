@@ -13,9 +13,9 @@ import torch
 from machine import RESULTS, machine
 
 from posrefine.build import VARIANTS, build_model
-from posrefine.inference.protocol import OFFICIAL, PROTOCOLS
 from posrefine.modeling.score_net import ScoreNet
 from posrefine.skeletons import COCO
+from posrefine.test_protocols import OFFICIAL, TEST_PROTOCOLS
 from posrefine.training.validation import ValidationSet
 from posrefine.weights import load_weights
 
@@ -38,10 +38,11 @@ def main() -> None:
     parser.add_argument("--score-weights", help="of a rescoring network: file or zoo name")
     parser.add_argument("--model", default="posrefine_tiny", choices=VARIANTS)
     parser.add_argument("--scenes", type=int, default=500)
+    parser.add_argument("--test", choices=[name for name, *_ in TESTS], help="this one only")
     parser.add_argument("--store", type=Path, default=RESULTS / "held_out.json")
     arguments = parser.parse_args()
     model = build_model(arguments.model, skeleton=COCO)
-    protocol = PROTOCOLS[load_weights(model, arguments.weights).protocol]
+    protocol = TEST_PROTOCOLS[load_weights(model, arguments.weights).protocol]
     model = model.to("cuda" if torch.cuda.is_available() else "cpu").eval()
     score_net = None
     if arguments.score_weights is not None:
@@ -59,7 +60,7 @@ def main() -> None:
             score_net=score_net if rescored else None,
         ).model_dump()
         for name, scales, flip, rescored, given in TESTS
-        if score_net is not None or not rescored
+        if (score_net is not None or not rescored) and arguments.test in (None, name)
     }
     result = {
         "machine": machine(),

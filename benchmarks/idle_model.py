@@ -17,14 +17,15 @@ from numpy.typing import NDArray
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from pipeline.command_line import add_settings, settings_given
-from pipeline.config import RunSettings, load_settings
-from pipeline.network import Network, load_network
-from pipeline.run import run
+from pipeline.driver.run import run
+from pipeline.model.network import Network, load_network
+from pipeline.settings.command_line import add_settings, settings_given
+from pipeline.settings.run import RunSettings
+from pipeline.settings.sources import load_settings
 from pipeline.storage import Storage
 from posrefine.inference.fast.backend import Library
 from posrefine.inference.fast.prepare import Preparation
-from posrefine.inference.poses import Poses
+from posrefine.poses import Poses
 
 NOBODY = Poses(*(np.zeros(shape, np.float32) for shape in ((0, 17, 2), (0, 17), (0,), (0, 17))))
 
@@ -54,10 +55,10 @@ def idle_network(settings: RunSettings, storage: Storage) -> Network:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    add_settings(parser)
-    given = settings_given(parser.parse_args())
+    add_settings(parser, RunSettings)
+    given = settings_given(parser.parse_args(), RunSettings)
     network = {"model": "posrefine_tiny", "weights": "untrained"}
-    outcome = run(load_settings(network | given), load=idle_network)
+    outcome = run(load_settings(RunSettings, network | given), load=idle_network)
     print("\n".join(outcome.lines()))
 
 

@@ -15,9 +15,9 @@ from process_memory import measured
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from pipeline.manifest import write_manifest
+from pipeline.inputs.manifest import write_manifest
 from pipeline.storage import Storage
-from pipeline.stores.base import ObjectInfo
+from pipeline.storage.base import ObjectInfo
 
 SIZES = (100_000, 1_000_000, 10_000_000)
 

@@ -15,7 +15,7 @@ from machine import machine, store
 from repetition import compare
 
 from posrefine.build import build_model
-from posrefine.inference.device import Precision, choose_dtype
+from posrefine.inference.fast.device import Precision, choose_dtype
 from posrefine.inference.fast.prepare import PreparedNetwork
 from posrefine.inference.predictor import Predictor
 from posrefine.synthetic import MEDIUM, render_scene

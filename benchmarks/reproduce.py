@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from posrefine.metrics.published import PUBLISHED, PublishedRow
+from posrefine.metrics.analysis.published import PUBLISHED, PublishedRow
 from posrefine.metrics.results import CocoMetrics, CrowdPoseMetrics
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -147,13 +147,14 @@ def annotate(
 
 def evaluate(table: Table, network: str, annotations: str, output: str) -> dict[str, float]:
     """The numbers; none of test-dev."""
-    given = ["--predictions", output, "--annotations", annotations, "--protocol", table.protocol]
+    given = ["--predictions", output, "--annotations", annotations]
     if table.split == TEST_DEV:
         name = f"{network.replace('_', '-')}-{table.scales}"
-        job("evaluate.py", *given, "--output", f"{output}/evaluation", "--test-dev", name)
+        job("evaluate.py", "test-dev", *given, "--output", f"{output}/evaluation", "--name", name)
         return {}
     target = Path(f"{output}/evaluation")
-    job("evaluate.py", *given, "--output", str(target), "--numbers-only", "--no-results")
+    given += ["--protocol", table.protocol, "--output", str(target)]
+    job("evaluate.py", "score", *given, "--numbers-only", "--no-results")
     metrics = json.loads((target / "metrics.json").read_text())
     return {name: metrics[name] for name in NUMBERS[table.protocol]}
 
