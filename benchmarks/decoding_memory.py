@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 from image_parts import encoded
+from page_marks import renewed
 from PIL import Image
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
@@ -97,9 +98,7 @@ def table(result: dict[str, Any]) -> str:
 
 def with_table(page: str) -> str:
     """The page with its table renewed."""
-    before, rest = page.split(START)
-    _, after = rest.split(END)
-    return f"{before}{START}\n\n{table(json.loads(RESULT.read_text()))}\n\n{END}{after}"
+    return renewed(page, START, END, table(json.loads(RESULT.read_text())))
 
 
 def main() -> None:

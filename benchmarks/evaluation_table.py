@@ -6,6 +6,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+from page_marks import renewed
+
 ROOT = Path(__file__).resolve().parents[1]
 PAGE = ROOT / "docs" / "evaluation.md"
 STORE = ROOT / "benchmarks" / "results" / "evaluation.json"
@@ -26,9 +28,7 @@ def renew_table() -> None:
 
 def with_table(page: str, rows: list[dict[str, Any]]) -> str:
     """The page with its table renewed."""
-    before, rest = page.split(START)
-    _, after = rest.split(END)
-    return f"{before}{START}\n\n{table(rows)}\n\n{END}{after}"
+    return renewed(page, START, END, table(rows))
 
 
 def table(rows: list[dict[str, Any]]) -> str:

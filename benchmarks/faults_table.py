@@ -6,6 +6,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+from page_marks import renewed
+
 ROOT = Path(__file__).resolve().parents[1]
 PAGE = ROOT / "docs" / "guarantees.md"
 RESULT = ROOT / "benchmarks" / "results" / "faults.json"
@@ -19,9 +21,7 @@ def main() -> None:
 
 def with_table(page: str) -> str:
     """The page with its figures renewed."""
-    before, rest = page.split(START)
-    _, after = rest.split(END)
-    return f"{before}{START}\n\n{table(json.loads(RESULT.read_text()))}\n\n{END}{after}"
+    return renewed(page, START, END, table(json.loads(RESULT.read_text())))
 
 
 def table(result: dict[str, Any]) -> str:

@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 from image_kinds import Kind, image_kinds
 from numpy.typing import NDArray
+from page_marks import renewed
 from PIL import Image, ImageOps
 
 from pipeline.images.gate import ImageLimits, decode_image
@@ -95,9 +96,7 @@ def _cell(reading: Reading, pixels: Pixels | None) -> str:
 
 def with_table(page: str) -> str:
     """The page with its table renewed."""
-    before, rest = page.split(START)
-    _, after = rest.split(END)
-    return f"{before}{START}\n\n{table()}\n\n{END}{after}"
+    return renewed(page, START, END, table())
 
 
 def main() -> None:

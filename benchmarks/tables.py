@@ -6,11 +6,19 @@ import json
 from pathlib import Path
 from typing import Any
 
+from page_marks import renewed
+
+from pipeline.settings.run import RunSettings
+from pipeline.stages.cluster import NodeResources, actor_bytes, cluster_layout
+
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "performance.md"
 RESULTS = ROOT / "benchmarks" / "results"
 START = "<!-- tables of benchmarks/results, written by `python benchmarks/tables.py` -->"
 END = "<!-- end of tables -->"
+LAID_OUT = (("posrefine_tiny", 256, (1.0,)), ("dekr_w32", 512, (1.0,)), ("dekr_w48", 640, (0.5, 1.0, 2.0)))
+CORES, GB_PER_CORE = (2, 4, 8, 16, 64), (1, 2, 4)
+"""Of machines whose layout is shown; Ray counts as memory what is left beside its object store."""
 
 
 def main() -> None:
@@ -19,16 +27,14 @@ def main() -> None:
 
 def with_tables(page: str) -> str:
     """The page with its tables renewed."""
-    before, rest = page.split(START)
-    _, after = rest.split(END)
-    return f"{before}{START}\n\n{tables()}\n{END}{after}"
+    return renewed(page, START, END, tables())
 
 
 def tables() -> str:
     parts = [network_table(load(path)) for path in sorted(RESULTS.glob("network_*.json"))]
     parts += [predictor_table(load(path)) for path in sorted(RESULTS.glob("predictor_*.json"))]
     for name, write in (
-        ("pipeline", pipeline_tables),
+        ("runs", run_tables),
         ("pipeline_workers", workers_table),
         ("pipeline_memory", memory_table),
         ("planning", plan_table),
@@ -36,7 +42,7 @@ def tables() -> str:
     ):
         path = RESULTS / f"{name}.json"
         parts += [write(load(path))] if path.exists() else []
-    return "\n".join(parts)
+    return "\n".join([*parts, layout_table()])
 
 
 def load(path: Path) -> dict[str, Any]:
@@ -85,14 +91,14 @@ def predictor_table(result: dict[str, Any]) -> str:
     return f"{heading('From photographs to poses', result)}\n\n{markdown(header, rows)}\n"
 
 
-def pipeline_tables(result: dict[str, Any]) -> str:
+def run_tables(result: dict[str, Any]) -> str:
     idle = result["idle"]
     rows = [
         (
             f"{case['model']}, {case['input_size']} px, {case['precision']}",
             f"{case['images']:,}",
             *(f"{case[key]:.2f}" for key in ("run_images_per_s", "bare_images_per_s")),
-            f"{case['efficiency']:.0%}",
+            *(f"{case[key]:.0%}" for key in ("efficiency", "efficiency_by_the_run")),
             spent(case["stage_seconds"]),
         )
         for case in result["efficiency"]
@@ -101,8 +107,9 @@ def pipeline_tables(result: dict[str, Any]) -> str:
         "network",
         "images",
         "run, images/s",
-        "bare predictor, images/s",
+        "bare predictors on all cores, images/s",
         "efficiency",
+        "as the run says it",
         "seconds of all workers",
     )
     moved = (
@@ -179,6 +186,28 @@ def plan_table(result: dict[str, Any]) -> str:
     ]
     header = ("keys", "units", "seconds", "peak memory, GB", "manifest, MB")
     return f"{heading('Planning', result)}\n\n{markdown(header, rows)}\n"
+
+
+def layout_table() -> str:
+    """What a run with default settings would start; computed, not measured."""
+    header = ("cores of a machine", *(f"{gb} GB a core" for gb in GB_PER_CORE))
+    lines = []
+    for name, input_size, scales in LAID_OUT:
+        settings = RunSettings.model_validate(
+            {"input": "in", "output": "out", "model": name, "weights": "untrained", "scales": scales}
+        )
+        each = actor_bytes(settings, input_size)
+        rows = []
+        for cores in CORES:
+            nodes = [NodeResources(cores, 0, gb * cores * 1e9) for gb in GB_PER_CORE]
+            found = [cluster_layout(settings, [node], each) for node in nodes]
+            rows.append((str(cores), *(f"{layout.actors} x {layout.threads_per_actor}" for layout in found)))
+        shown = ", ".join(f"{scale:g}" for scale in scales)
+        lines.append(
+            f"**Inference actors and threads of each, by default** (by the rule, not measured): {name} at "
+            f"{input_size} px, scales {shown}.\n\n{markdown(header, rows)}\n"
+        )
+    return "\n".join(lines)
 
 
 def heading(title: str, result: dict[str, Any]) -> str:

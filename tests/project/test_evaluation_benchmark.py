@@ -2,33 +2,22 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import subprocess
 import sys
 from pathlib import Path
-from types import ModuleType
 
+import evaluation_table
 import numpy as np
 import pytest
 
 BENCHMARKS = Path(__file__).resolve().parents[2] / "benchmarks"
 
 
-def load(name: str) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(name, BENCHMARKS / f"{name}.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
 def test_the_table_of_the_documentation_is_that_of_the_stored_results() -> None:
-    writer = load("evaluation_table")
-    page = writer.PAGE.read_text()
+    page = evaluation_table.PAGE.read_text()
 
-    assert writer.with_table(page, json.loads(writer.STORE.read_text())) == page
+    assert evaluation_table.with_table(page, json.loads(evaluation_table.STORE.read_text())) == page
 
 
 @pytest.mark.slow

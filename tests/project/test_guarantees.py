@@ -4,7 +4,7 @@ import ast
 import re
 from pathlib import Path
 
-from benchmarks.faults_table import PAGE, with_table
+from faults_table import PAGE, with_table
 
 TESTS = Path(__file__).parents[1]
 ROWS = [

@@ -1,6 +1,6 @@
 """docs/review.md: the figures of its worked example are those that are stored."""
 
-from benchmarks.review_rounds_table import PAGE, with_table
+from review_rounds_table import PAGE, with_table
 
 
 def test_the_figures_of_the_worked_example_are_those_that_are_stored():

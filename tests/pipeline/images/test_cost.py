@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import importlib.util
 import io
 import json
 import struct
-import sys
 import zlib
 from pathlib import Path
-from types import ModuleType
 
+import decoding_memory
 import numpy as np
 import pytest
 from hypothesis import given
@@ -23,7 +21,6 @@ from pipeline.images.formats import PILLOW_FORMATS
 from pipeline.images.gate import ImageLimits, decode_image
 from posrefine.errors import ImageError, ImageStatus
 
-BENCHMARKS = Path(__file__).resolve().parents[3] / "benchmarks"
 FILES = {
     "jpeg": encode(gradient()),
     "progressive": encode(gradient(), progressive=True),
@@ -38,17 +35,6 @@ FILES = {
 }
 if "AVIF" in PILLOW_FORMATS:
     FILES["avif"] = encode(gradient(), "AVIF")
-
-
-def benchmark(name: str) -> ModuleType:
-    for part in ("image_parts", name):
-        if part not in sys.modules:
-            spec = importlib.util.spec_from_file_location(part, BENCHMARKS / f"{part}.py")
-            assert spec is not None
-            assert spec.loader is not None
-            sys.modules[part] = importlib.util.module_from_spec(spec)
-            spec.loader.exec_module(sys.modules[part])
-    return sys.modules[name]
 
 
 @pytest.mark.parametrize("name", FILES)
@@ -137,16 +123,15 @@ def test_the_limit_on_a_decoders_memory_holds_for_every_format():
 
 
 def test_the_stored_measurements_took_no_more_than_the_headers_told():
-    result = json.loads((BENCHMARKS / "results" / "decoding_memory.json").read_text())
+    result = json.loads(decoding_memory.RESULT.read_text())
     assert len(result["cases"]) >= 14
     for case in result["cases"]:
         assert case["measured_bytes"] <= case["told_bytes"] + 2**20, case
 
 
 def test_the_table_of_the_documentation_is_that_of_the_stored_measurements():
-    writer = benchmark("decoding_memory")
-    page = writer.PAGE.read_text()
-    assert writer.with_table(page) == page
+    page = decoding_memory.PAGE.read_text()
+    assert decoding_memory.with_table(page) == page
 
 
 SLOW = [pytest.param(kind, marks=pytest.mark.slow) for kind in ("WebP", "PNG", "TIFF, turned by EXIF")]
@@ -154,7 +139,6 @@ SLOW = [pytest.param(kind, marks=pytest.mark.slow) for kind in ("WebP", "PNG", "
 
 @pytest.mark.parametrize("kind", ["JPEG, progressive 4:4:4", *SLOW])
 def test_decoding_takes_no_more_than_the_header_tells(kind: str, tmp_path: Path):
-    writer = benchmark("decoding_memory")
-    data = next(data for name, data in writer.pictures(2000, 1500) if name == kind)
-    case = writer.measured(kind, data, tmp_path)
+    data = next(data for name, data in decoding_memory.pictures(2000, 1500) if name == kind)
+    case = decoding_memory.measured(kind, data, tmp_path)
     assert case["measured_bytes"] <= case["told_bytes"] + 4 * 2**20

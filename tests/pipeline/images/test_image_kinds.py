@@ -2,14 +2,9 @@
 
 from __future__ import annotations
 
-import importlib.util
-import sys
-from pathlib import Path
-from types import ModuleType
-
+import image_kinds_table
 import pytest
-
-BENCHMARKS = Path(__file__).resolve().parents[3] / "benchmarks"
+from image_kinds import image_kinds
 
 # What OpenCV makes of colours below alpha and of CMYK is its own, and it takes no LONG of big-endian files.
 OPENCV_DIFFERS = {
@@ -33,34 +28,20 @@ PILLOW_FAILS = {
 }
 
 
-def load(name: str) -> ModuleType:
-    """A script of benchmarks/, under its own name, so that one can import another."""
-    if name not in sys.modules:
-        spec = importlib.util.spec_from_file_location(name, BENCHMARKS / f"{name}.py")
-        assert spec is not None
-        assert spec.loader is not None
-        sys.modules[name] = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(sys.modules[name])
-    return sys.modules[name]
-
-
-for part in ("image_parts", "image_kinds", "image_kinds_table"):
-    load(part)
-READERS = sys.modules["image_kinds_table"]
-KINDS = sys.modules["image_kinds"].image_kinds()
+KINDS = image_kinds()
 
 
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)
 def test_a_file_as_found_in_the_wild_has_the_pixels_that_other_readers_see_or_the_right_reason(kind):
-    reading = READERS.read(kind)
+    reading = image_kinds_table.read(kind)
     assert reading.status == kind.status, reading.error
     if kind.status != "ok":
         assert reading.error
         return
     if kind.name not in PILLOW_FAILS:
-        assert READERS.same(reading.ours, reading.pillow)
+        assert image_kinds_table.same(reading.ours, reading.pillow)
     if kind.name not in OPENCV_DIFFERS:
-        assert READERS.same(reading.ours, reading.opencv)
+        assert image_kinds_table.same(reading.ours, reading.opencv)
 
 
 def test_the_names_of_the_exceptions_are_kinds_of_the_corpus():
@@ -70,5 +51,5 @@ def test_the_names_of_the_exceptions_are_kinds_of_the_corpus():
 
 
 def test_the_table_of_the_documentation_is_what_the_readers_make_of_the_corpus():
-    page = READERS.PAGE.read_text()
-    assert READERS.with_table(page) == page
+    page = image_kinds_table.PAGE.read_text()
+    assert image_kinds_table.with_table(page) == page

@@ -64,9 +64,9 @@ def test_on_a_cpu_repeated_calls_touch_no_fresh_page(precision: str):
     )
     first, *_ = faults = json.loads(finished.stdout)
     assert first > 100 * PAGES_OF_A_SINGLE_MAP
-    # The heap grows once more, now and then, by what no longer fits a gap between small blocks; when depends on the
-    # addresses that the process was given (without their randomisation the counts are the same in every process).
-    # Memory asked of the system in every call, or kept by every call, shows in every count.
+    # The heap grows once more, now and then, by what no longer fits a gap between small blocks. When depends
+    # on the addresses that the process was given: without their randomisation the counts are the same in
+    # every process. Memory asked of the system in every call, or kept by every call, shows in every count.
     warm = faults[WARM_CALLS:]
     assert sum(pages < PAGES_OF_A_SINGLE_MAP for pages in warm) >= CALLS * 3 // 4
     assert sum(warm) < first

@@ -3,8 +3,9 @@
 - `idle`: a network that does nothing; JPEGs of COCO's size in tars of a real S3 server on loopback, whose own
   work takes its share of the cores as well.
 - `start`: seconds from the command to the first committed unit, on a machine without Ray.
-- `efficiency`: images/s of a run once units flow, over the bare predictor's on the same images with as many threads
-  as the run's actor has, measured in a process of its own right after.
+- `efficiency`: images/s of a run with default settings once units flow, over those of the fastest bare predictors on
+  the same images and all cores, measured right after: one process whose threads are on all cores, and one process
+  of one thread for each core.
 """
 
 from __future__ import annotations
@@ -51,7 +52,7 @@ def main() -> None:
             for case in NETWORKS
             if case[0] in arguments.networks.split(",")
         ]
-    store("pipeline", result)
+    store("runs", result)
 
 
 def idle(folder: Path, photographs: list[bytes], images: int) -> dict[str, Any]:
@@ -87,48 +88,65 @@ def efficiency(
     given.write_bytes(tar_of(photographs, range(images)))
     outcome = annotate_tar(given, images, output, model, at_once)
     precision = json.loads((output / "run.json").read_text())["fingerprint"]["precision"]
-    threads = max(1, (os.cpu_count() or 1) - 1)
-    bare = bare_images_per_s(given, model, input_size, precision, threads, at_once)
-    run = images / (outcome["seconds"] - outcome["startup_s"])
+    cores = os.cpu_count() or 1
+    bare = {
+        f"{processes} x {cores // processes} threads": bare_images_per_s(
+            given, model, input_size, precision, processes, cores // processes, at_once
+        )
+        for processes in sorted({1, cores})
+    }
+    run, fastest = images / (outcome["seconds"] - outcome["startup_s"]), max(bare.values())
     return {
         "model": model,
         "input_size": input_size,
         "images": images,
         "images_of_a_unit": at_once,
         "precision": precision,
-        "threads_of_the_actor": threads,
+        "cores": cores,
         "run_images_per_s": round(run, 2),
-        "bare_images_per_s": round(bare, 2),
-        "efficiency": round(run / bare, 3),
+        "bare_images_per_s": round(fastest, 2),
+        "bare_images_per_s_by_processes": {name: round(speed, 2) for name, speed in bare.items()},
+        "efficiency": round(run / fastest, 3),
         "efficiency_by_the_run": round(outcome["efficiency"], 3),
         "stage_seconds": {stage: round(spent, 2) for stage, spent in outcome["stage_seconds"].items()},
     }
 
 
 def bare_images_per_s(
-    tar: Path, model: str, input_size: int, precision: str, threads: int, at_once: int
+    tar: Path, model: str, input_size: int, precision: str, processes: int, threads: int, at_once: int
 ) -> float:
-    """Images/s of the predictor alone on the images of a tar, decoded beforehand; in a process of its own."""
-    program = f"""
-import io, tarfile, time
-import numpy as np, torch
-from PIL import Image
-from posrefine import Predictor, build_model
-torch.set_num_threads({threads})
-torch.manual_seed(0)
-with tarfile.open({str(tar)!r}) as file:
-    images = [np.asarray(Image.open(io.BytesIO(file.extractfile(member).read()))) for member in file]
-predictor = Predictor(build_model({model!r}), {input_size}, precision={precision!r})
-predictor(images[:{at_once}])
-started = time.perf_counter()
-for first in range(0, len(images), {at_once}):
-    predictor(images[first : first + {at_once}])
-print(len(images) / (time.perf_counter() - started))
-"""
-    found = subprocess.run(
-        [sys.executable, "-c", program], check=True, cwd=ROOT, capture_output=True, text=True
-    )
-    return float(found.stdout.split()[-1])
+    """Images/s of predictors alone that share a tar's images, decoded beforehand, from their common start to the last's end."""
+    predictors = [
+        subprocess.Popen(
+            [
+                *(
+                    sys.executable,
+                    "benchmarks/bare_predictor.py",
+                    str(tar),
+                    model,
+                    str(input_size),
+                    precision,
+                ),
+                *(str(threads), str(at_once), f"{number}/{processes}"),
+            ],
+            cwd=ROOT,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        for number in range(processes)
+    ]
+    assert all(predictor.stdin and predictor.stdout for predictor in predictors)
+    ready = [predictor.stdout.readline() for predictor in predictors]
+    started = time.perf_counter()
+    for predictor in predictors:
+        predictor.stdin.write("go\n")
+        predictor.stdin.flush()
+    done = [int(predictor.communicate()[0]) for predictor in predictors]
+    seconds = time.perf_counter() - started
+    if ready != ["ready\n"] * processes or any(predictor.returncode for predictor in predictors):
+        raise RuntimeError(f"a bare predictor ended early: {ready}, {done}")
+    return sum(done) / seconds
 
 
 def first_unit(output: Path, started: float) -> list[float]:
