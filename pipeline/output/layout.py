@@ -103,9 +103,9 @@ class OutputTree:
         """Folder of the queues of images that people should look at."""
         return join_uri(self.root, "review", "queues")
 
-    def queue(self, queue_id: str) -> str:
-        """One of them; written once."""
-        return join_uri(self.queues, f"{queue_id}{_PARQUET}")
+    def queue(self, number: int, queue_id: str) -> str:
+        """One of them; written once. Later ones have higher numbers."""
+        return join_uri(self.queues, f"{number:08d}-{queue_id}{_PARQUET}")
 
     @property
     def success(self) -> str:

@@ -1,7 +1,11 @@
-"""Queues of images that people should look at, as they lie below an output: written once, read by many."""
+"""Queues of images that people should look at, as they lie below an output: written once, read by many.
+
+Their names begin with their number, so which is the last is the same wherever an output is copied to.
+"""
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -18,7 +22,7 @@ from pipeline.output.run_output import RunOutput
 from pipeline.output.schema import ImageResult
 from pipeline.output.stored_poses import POSE_COLUMNS, RESULT_COLUMNS, image_results, stored_persons
 from pipeline.storage.object_file import PARQUET_ERRORS
-from posrefine.errors import ConfigurationError, ObjectMissing
+from posrefine.errors import ConfigurationError
 
 __all__ = [
     "REASONS",
@@ -167,11 +171,13 @@ _SCHEMA = pa.schema(
     ]
 )
 _RECORD = b"posrefine.review_queue"
-_SUFFIX = ".parquet"
+_NAME = re.compile(r"/(?:(?P<number>\d{8})-)?(?P<id>[^/-]+)\.parquet$")
 
 
 def write_queue(output: RunOutput, queue: ReviewQueue) -> str:
-    """Put the queue below the output, unless this very queue lies there, and return its address.
+    """Put the queue below the output as the last one, unless it is that already, and return its address.
+
+    A queue that was made before, and that others have followed since, is the last one again.
 
     Raises:
         ObjectExists: another queue lies there under its id.
@@ -180,43 +186,64 @@ def write_queue(output: RunOutput, queue: ReviewQueue) -> str:
         pa.array([getattr(image, field.name) for image in queue.images], field.type) for field in _SCHEMA
     ]
     table = pa.Table.from_arrays(columns, schema=_SCHEMA)
-    uri = output.tree.queue(queue.record.queue_id)
-    output.storage.create(uri, encode_table(table, {_RECORD: queue.record.model_dump_json().encode()}))
+    data = encode_table(table, {_RECORD: queue.record.model_dump_json().encode()})
+    queue_id, known = queue.record.queue_id, _addresses(output)
+    if queue_id in known:
+        output.storage.create(known[queue_id], data)
+    if queue_id in list(known)[-1:]:
+        return known[queue_id]
+    number = 1 + max((_number(uri) for uri in known.values()), default=-1)
+    uri = output.tree.queue(number, queue_id)
+    output.storage.create(uri, data)
     return uri
 
 
 def list_queues(output: RunOutput) -> list[str]:
-    """The ids of the queues below an output, the one that was written last at the end."""
-    found = [
-        (info.modified_s or 0.0, info.uri.rpartition("/")[2].removesuffix(_SUFFIX))
-        for info in output.storage.list(output.tree.queues)
-        if info.uri.endswith(_SUFFIX)
-    ]
-    return [queue_id for _, queue_id in sorted(found)]
+    """The ids of the queues below an output, the one that was made last at the end."""
+    return list(_addresses(output))
 
 
 def read_queue(output: RunOutput, queue_id: str | None = None) -> ReviewQueue:
-    """A queue below an output; without an id the one that was written last.
+    """A queue below an output; without an id the one that was made last.
 
     Raises:
         ConfigurationError: there is none, or what is there is no queue of this version.
     """
-    if queue_id is None:
-        known = list_queues(output)
-        if not known:
-            raise ConfigurationError(f"{output.tree.queues}: there is no queue; `review.py select` makes one")
-        queue_id = known[-1]
-    uri = output.tree.queue(queue_id)
+    known = _addresses(output)
+    if queue_id is None and not known:
+        raise ConfigurationError(f"{output.tree.queues}: there is no queue; `review.py select` makes one")
+    uri = list(known.values())[-1] if queue_id is None else known.get(queue_id)
+    if uri is None:
+        there = f"there are {', '.join(known)}" if known else "there is none"
+        raise ConfigurationError(f"{output.uri}: no queue {queue_id}; {there}")
     try:
         table = decode_table(output.storage.read_bytes(uri))
         record = QueueRecord.model_validate_json((table.schema.metadata or {}).get(_RECORD, b""))
         return ReviewQueue(record, _images(table))
-    except ObjectMissing as error:
-        known = list_queues(output)
-        there = f"there are {', '.join(known)}" if known else "there is none"
-        raise ConfigurationError(f"{output.uri}: no queue {queue_id}; {there}") from error
     except (*PARQUET_ERRORS, ValidationError, KeyError, TypeError, ValueError) as error:
         raise ConfigurationError(f"{uri}: no queue of this version ({error}); select a new one") from error
+
+
+def _addresses(output: RunOutput) -> dict[str, str]:
+    """Where the queues lie, by id, in the order in which they were made."""
+    uris = [info.uri for info in output.storage.list(output.tree.queues) if _NAME.search(info.uri)]
+    found: dict[str, str] = {}
+    for uri in sorted(uris, key=lambda uri: (_number(uri), uri)):
+        queue_id = _matched(uri)["id"]
+        found.pop(queue_id, None)
+        found[queue_id] = uri
+    return found
+
+
+def _number(uri: str) -> int:
+    """Of a queue; one without was made before they had any."""
+    return int(_matched(uri)["number"] or -1)
+
+
+def _matched(uri: str) -> re.Match[str]:
+    match = _NAME.search(uri)
+    assert match is not None
+    return match
 
 
 def queued_rows(rows: RunRows, images: Iterable[QueuedImage]) -> dict[str, ImageResult]:

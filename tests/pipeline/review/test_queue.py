@@ -1,6 +1,8 @@
 """Queues as they are stored, and the tasks that become of them."""
 
 import dataclasses
+import os
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -76,6 +78,32 @@ def test_a_queue_is_never_replaced_by_another(output: RunOutput, images: list[Im
         write_queue(output, queue_of(images[:2]))
 
 
+def test_the_last_queue_is_the_last_in_a_copy_too_whatever_its_files_times_are(
+    output: RunOutput, images: list[ImageResult], tmp_path: Path
+):
+    for name in ("b", "c", "a"):
+        write_queue(output, queue_of(images, name))
+    shutil.copytree(output.uri, tmp_path / "copy")
+    copy = RunOutput.at(str(tmp_path / "copy"), Storage())
+    for age, path in enumerate(sorted(Path(copy.tree.queues).iterdir())):
+        os.utime(path, (10**9 - age, 10**9 - age))
+    assert list_queues(copy) == list_queues(output) == ["b", "c", "a"]
+    assert read_queue(copy).record.queue_id == "a"
+    write_queue(copy, queue_of(images, "0"))
+    assert list_queues(copy) == ["b", "c", "a", "0"]
+
+
+def test_a_queue_that_is_chosen_once_more_is_the_last_again(output: RunOutput, images: list[ImageResult]):
+    first = write_queue(output, queue_of(images, "one"))
+    write_queue(output, queue_of(images[:2], "two"))
+    again = write_queue(output, queue_of(images, "one"))
+    assert list_queues(output) == ["two", "one"]
+    assert Path(first).read_bytes() == Path(again).read_bytes()
+    assert write_queue(output, queue_of(images, "one")) == again
+    with pytest.raises(ObjectExists):
+        write_queue(output, queue_of(images[:1], "two"))
+
+
 def test_tasks_are_in_the_order_of_the_queue_with_persons_above_the_floor(
     output: RunOutput, images: list[ImageResult]
 ):
@@ -116,7 +144,7 @@ def test_what_is_no_queue_is_said_with_those_that_are(output: RunOutput, images:
     write_queue(output, queue_of(images))
     with pytest.raises(ConfigurationError, match="no queue two; there are one"):
         read_queue(output, "two")
-    output.storage.put(output.tree.queue("bad"), b"nothing of the kind")
+    output.storage.put(output.tree.queue(9, "bad"), b"nothing of the kind")
     with pytest.raises(ConfigurationError, match="no queue of this version"):
         read_queue(output, "bad")
 

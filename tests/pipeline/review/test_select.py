@@ -437,7 +437,7 @@ def test_the_job_says_how_many_were_chosen_for_which_reason(
     (first, *lines) = capsys.readouterr().out.splitlines()
     queue = read_queue(RunOutput.at(uri, Storage()))
     assert first == f"{queue.record.queue_id}: 7 of 30 images (unfinished run)"
-    assert lines[-1].endswith(f"/review/queues/{queue.record.queue_id}.parquet")
+    assert lines[-1].endswith(f"/review/queues/00000000-{queue.record.queue_id}.parquet")
     assert (queue.record.budget, queue.record.per_folder, queue.record.against) == (10, 7, other)
     assert review.main(words) == 0
     assert len(list_queues(RunOutput.at(uri, Storage()))) == 1
