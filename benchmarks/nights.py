@@ -42,10 +42,10 @@ from pipeline.inputs.manifest import Manifest  # noqa: E402
 from pipeline.inputs.readers import read_options  # noqa: E402
 from pipeline.model.annotator import UnitAnnotator  # noqa: E402
 from pipeline.model.network import Network  # noqa: E402
-from pipeline.output.parquet import COMMITTED_AT, encode_table  # noqa: E402
 from pipeline.output.record import RunRecord  # noqa: E402
 from pipeline.output.run_output import RunOutput  # noqa: E402
 from pipeline.output.schema import unit_table  # noqa: E402
+from pipeline.output.unit_footer import encode_unit  # noqa: E402
 from pipeline.output.writer import OutputWriter  # noqa: E402
 from pipeline.settings.run import RunSettings  # noqa: E402
 from pipeline.storage import Storage  # noqa: E402
@@ -189,8 +189,13 @@ def annotate_here(
     storage, tree = writer.output.storage, writer.output.tree
     for unit_id in pending:
         results = annotator(load_unit(manifest.unit(unit_id), storage, reading)).results
-        metadata = record.table_metadata().encode() | {COMMITTED_AT: datetime.now(UTC).isoformat().encode()}
-        storage.create(tree.unit(unit_id), encode_table(unit_table(unit_id, results), metadata))
+        data = encode_unit(
+            unit_table(unit_id, results),
+            record.table_metadata().encode(),
+            min_score=record.min_score,
+            committed_at=datetime.now(UTC),
+        )
+        storage.create(tree.unit(unit_id), data)
 
 
 def night_of(world: Simulation, number: int, last: int) -> Night:

@@ -15,11 +15,11 @@ from pipeline.inputs.access import reaching_input
 from pipeline.inputs.readers import ReadOptions, read_options
 from pipeline.model.network import load_network
 from pipeline.output.finalize import finalize
+from pipeline.output.finished_units import DamagedUnit, iter_unit_footers
 from pipeline.output.outcome import Outcome
 from pipeline.output.publish import clean_tables
 from pipeline.output.record import Fingerprint, RunRecord
 from pipeline.output.run_output import RunOutput
-from pipeline.output.unit_statuses import DamagedUnit, iter_unit_statuses
 from pipeline.output.writer import OutputWriter, writing
 
 __all__ = ["retry_failed", "try_again"]
@@ -107,9 +107,9 @@ def try_again(
 
 def _units_with_failures(output: RunOutput, record: RunRecord) -> list[str]:
     failed = []
-    for found in iter_unit_statuses(output, record.run_id):
+    for found in iter_unit_footers(output, record.run_id):
         if isinstance(found, DamagedUnit):
             raise found.error
-        if found.failed:
+        if found.footer.failed:
             failed.append(found.file.unit_id)
     return failed

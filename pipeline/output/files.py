@@ -85,6 +85,7 @@ class UnitFile:
     uri: str
     unit_id: str
     etag: str
+    size_bytes: int
 
     @property
     def generation(self) -> int:
@@ -169,7 +170,7 @@ def list_units(storage: Storage, tree: OutputTree, strangers: list[str] | None =
     for found in storage.list(tree.units):
         name = found.uri.removeprefix(tree.units).lstrip("/")
         if _UNIT_NAME.fullmatch(name):
-            yield UnitFile(found.uri, tree.unit_id(found.uri), found.etag)
+            yield UnitFile(found.uri, tree.unit_id(found.uri), found.etag, found.size_bytes)
         elif strangers is not None:
             strangers.append(name)
 

@@ -15,7 +15,7 @@ from pipeline.inputs.units import Unit, UnitKind
 from pipeline.output.counts import GroupCounts
 from pipeline.output.human_rows import HumanRows
 from pipeline.output.measures import Measures
-from pipeline.output.parquet import decode_stored, skipped_in
+from pipeline.output.parquet import decode_stored
 from pipeline.output.person_count import PersonCount
 from pipeline.output.record import RunRecord
 from pipeline.output.run_output import RunOutput
@@ -28,6 +28,7 @@ from pipeline.output.schema import (
     persons_table,
 )
 from pipeline.output.table_state import digest_of_units
+from pipeline.output.unit_footer import UnitFooter
 from pipeline.output.writer import OutputWriter
 from pipeline.storage.ordered_map import map_in_order
 from pipeline.storage.pinned import read_pinned
@@ -82,7 +83,8 @@ def write_group(
         objects += rows.num_rows if unit.kind is UnitKind.OBJECTS else 0
         broken_shards += sum(is_broken_shard(unit, uri) for uri in rows["uri"].to_pylist())
         if unit.uri not in gone:
-            skipped.update(skipped_in(rows))
+            uri = output.tree.unit(unit.unit_id)
+            skipped.update(UnitFooter.of(uri, rows.schema.metadata).skipped)
         rows = human.over(rows)
         reviewed += pc.sum(pc.not_equal(rows["source"], MODEL)).as_py() or 0
         statuses.update(

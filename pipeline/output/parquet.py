@@ -3,43 +3,24 @@
 from __future__ import annotations
 
 import io
-import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipeline.storage.object_file import PARQUET_ERRORS
+from pipeline.storage import Storage
+from pipeline.storage.object_file import PARQUET_ERRORS, read_footer
 from posrefine.errors import ShardError
 
 __all__ = [
-    "COMMITTED_AT",
-    "LEASE_GENERATION",
-    "SKIPPED",
     "decode_stored",
     "decode_table",
     "encode_table",
     "open_stored",
-    "skipped_in",
+    "read_stored_footer",
 ]
 
-COMMITTED_AT = b"posrefine.committed_at"
-"""Key of the time of commit, ISO 8601, in the metadata of a unit's file."""
-
-LEASE_GENERATION = b"posrefine.lease_generation"
-"""Key of the generation of the lease under which a unit's file was written."""
-
 _RUN_ID = b"posrefine.run_id"
-
-
-SKIPPED = b"posrefine.skipped"
-"""Key of what a tar held besides images, as JSON by suffix or word, in the metadata of a unit's file."""
-
-
-def skipped_in(unit: pa.Table) -> dict[str, int]:
-    """What the part of a tar that a unit's rows are of held besides images; by suffix or word."""
-    found: dict[str, int] = json.loads((unit.schema.metadata or {}).get(SKIPPED, b"{}"))
-    return found
 
 
 def encode_table(table: pa.Table, metadata: dict[bytes, bytes]) -> bytes:
@@ -81,12 +62,7 @@ def open_stored(uri: str, data: bytes, columns: Sequence[str], run_id: str | Non
     for name in {column.split(".")[0]: None for column in columns}:
         if names.count(name) != 1:
             raise _not_of_a_run(uri, f"{names.count(name)} columns named {name}, expected 1")
-    found = (file.schema_arrow.metadata or {}).get(_RUN_ID, b"").decode(errors="replace")
-    if run_id not in (None, found):
-        raise ShardError(
-            f"{uri}: is of another run ({found or 'none'}, while the files beside it are of {run_id}); "
-            "delete it and `run` again, which makes it anew"
-        )
+    _require_run(uri, file.schema_arrow.metadata, run_id)
     return file
 
 
@@ -100,6 +76,32 @@ def decode_stored(uri: str, data: bytes, columns: Sequence[str], run_id: str | N
         return file.read(columns=list(columns), use_threads=False)
     except PARQUET_ERRORS as error:
         raise _not_of_a_run(uri, str(error)) from error
+
+
+def read_stored_footer(
+    storage: Storage, uri: str, size_bytes: int, etag: str, run_id: str
+) -> dict[bytes, bytes]:
+    """The key-value metadata of a run's Parquet file, from its end alone.
+
+    Raises:
+        ObjectChanged: it has not this etag any more.
+        ShardError: it is no file of that run, or was cut.
+    """
+    try:
+        metadata: dict[bytes, bytes] = read_footer(storage, uri, size_bytes, etag).metadata or {}
+    except PARQUET_ERRORS as error:
+        raise _not_of_a_run(uri, str(error)) from error
+    _require_run(uri, metadata, run_id)
+    return metadata
+
+
+def _require_run(uri: str, metadata: Mapping[bytes, bytes] | None, run_id: str | None) -> None:
+    found = (metadata or {}).get(_RUN_ID, b"").decode(errors="replace")
+    if run_id not in (None, found):
+        raise ShardError(
+            f"{uri}: is of another run ({found or 'none'}, while the files beside it are of {run_id}); "
+            "delete it and `run` again, which makes it anew"
+        )
 
 
 def _not_of_a_run(uri: str, reason: str) -> ShardError:

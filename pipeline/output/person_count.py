@@ -11,15 +11,7 @@ from numpy.typing import NDArray
 
 from posrefine.score_floor import SCORE_FLOOR
 
-__all__ = ["SCORES", "PersonCount", "person_scores"]
-
-SCORES = "persons.list.element.score"
-"""Path of the scores in a unit's file."""
-
-
-def person_scores(persons: pa.ChunkedArray | pa.Array) -> NDArray[np.float32]:
-    """[N] float32, of all persons in a unit file's column `persons`, which need have no other field."""
-    return np.asarray(pc.struct_field(pc.list_flatten(persons), "score"), np.float32)
+__all__ = ["PersonCount"]
 
 
 @dataclass(frozen=True)
@@ -37,7 +29,8 @@ class PersonCount:
     @staticmethod
     def of(persons: pa.ChunkedArray | pa.Array, min_score: float) -> PersonCount:
         """Of the column `persons` of unit files; `min_score` is the floor."""
-        return PersonCount.of_scores(person_scores(persons), min_score)
+        scores = pc.struct_field(pc.list_flatten(persons), "score")
+        return PersonCount.of_scores(np.asarray(scores, np.float32), min_score)
 
     @staticmethod
     def of_scores(scores: NDArray[np.float32], min_score: float) -> PersonCount:

@@ -12,6 +12,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict
 
 from pipeline.output.drift import Drift, drift_of
+from pipeline.output.finished_units import DamagedUnit, iter_unit_footers
 from pipeline.output.generation_status import GenerationStatus
 from pipeline.output.generations import FIRST_GENERATION, Generation
 from pipeline.output.lease import Lease
@@ -19,7 +20,6 @@ from pipeline.output.outcome import Outcome
 from pipeline.output.person_count import PersonCount
 from pipeline.output.record import RunRecord
 from pipeline.output.run_output import RunOutput
-from pipeline.output.unit_statuses import DamagedUnit, iter_unit_statuses
 from posrefine.errors import ImageStatus
 
 __all__ = ["RunStatus", "StatusSummary", "read_status"]
@@ -165,7 +165,7 @@ class RunStatus:
 
 
 def read_status(output: RunOutput) -> RunStatus:
-    """Read the status of the run at `output`; reads every unit's file once.
+    """Read the status of the run at `output`; reads the end of every unit's file.
 
     Raises:
         ConfigurationError: no run has begun there.
@@ -220,14 +220,14 @@ class _Found:
     @staticmethod
     def of(output: RunOutput, record: RunRecord, generation: Generation, strangers: list[str]) -> _Found:
         found, people = _Found(generation), PersonCount()
-        for unit in iter_unit_statuses(output.of(generation.number), record.run_id, strangers):
+        for unit in iter_unit_footers(output.of(generation.number), record.run_id, strangers):
             if isinstance(unit, DamagedUnit):
                 found.damaged.append(unit.file.unit_id)
             else:
-                found.images.update(unit.statuses)
-                found.skipped.update(unit.skipped)
-                people += PersonCount.of_scores(unit.scores, record.min_score)
-                found.commits.append(unit.committed_at)
+                found.images.update(unit.footer.images)
+                found.skipped.update(unit.footer.skipped)
+                people += unit.footer.people
+                found.commits.append(unit.footer.committed_at)
         return replace(found, people=people)
 
     def status(self, *, published: bool, drift: Drift | None) -> GenerationStatus:

@@ -6,7 +6,7 @@ reads the units meanwhile sees every image once.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import pyarrow as pa
@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 
 from pipeline.inputs.units import ObjectRef, Unit, UnitKind
 from pipeline.output.lease import LeaseWitness
-from pipeline.output.parquet import decode_stored, encode_table
+from pipeline.output.parquet import decode_stored
 from pipeline.output.run_output import RunOutput
 from pipeline.output.schema import UNIT_SCHEMA
 from pipeline.storage import Storage
@@ -50,11 +50,15 @@ def failed_part(unit: Unit, old: pa.Table, storage: Storage) -> Unit:
 
 
 def commit_again(
-    output: RunOutput, witness: LeaseWitness, unit_id: str, fresh: pa.Table, metadata: dict[bytes, bytes]
+    output: RunOutput,
+    witness: LeaseWitness,
+    unit_id: str,
+    fresh: pa.Table,
+    encode: Callable[[pa.Table], bytes],
 ) -> int:
     """Put `fresh` rows in place of the unit's failed ones; the size of the file, in bytes.
 
-    Nothing is written where nothing changed.
+    Nothing is written where nothing changed. `encode` makes a unit's file of rows.
 
     Raises:
         OutputLocked: the lease was lost.
@@ -64,7 +68,7 @@ def commit_again(
         rows = merged(old, fresh)
         if rows.equals(old.replace_schema_metadata()):
             return 0
-        data = encode_table(rows, metadata)
+        data = encode(rows)
         witness.confirm()
         try:
             output.storage.replace(output.tree.unit(unit_id), data, etag)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections import Counter
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -18,9 +18,9 @@ from pipeline.inputs.load import given_up_unit, load_unit
 from pipeline.inputs.manifest import Manifest
 from pipeline.inputs.readers import ReadOptions
 from pipeline.output.lease import LeaseWitness
-from pipeline.output.parquet import COMMITTED_AT, LEASE_GENERATION, SKIPPED, encode_table
 from pipeline.output.person_count import PersonCount
 from pipeline.output.run_output import RunOutput
+from pipeline.output.unit_footer import encode_unit
 from pipeline.settings.run import RunSettings
 from pipeline.stages.handover import AnnotatedUnit, LoadedUnit
 from pipeline.stages.image_guard import ImageGuard
@@ -103,15 +103,18 @@ def commit(batch: pa.Table, context: StageContext) -> pa.Table:
 def committed(unit: AnnotatedUnit, context: StageContext) -> Receipt:
     """Put the unit's file, in this process."""
     started = time.perf_counter()
-    metadata = context.metadata | {
-        COMMITTED_AT: datetime.now(UTC).isoformat().encode(),
-        LEASE_GENERATION: str(context.generation).encode(),
-        SKIPPED: json.dumps(unit.skipped).encode(),
-    }
+    encode = partial(
+        encode_unit,
+        metadata=context.metadata,
+        min_score=context.settings.min_score,
+        committed_at=datetime.now(UTC),
+        skipped=unit.skipped,
+        lease_generation=context.generation,
+    )
     if context.again:
-        size_bytes = commit_again(context.output, context.witness, unit.unit_id, unit.rows, metadata)
+        size_bytes = commit_again(context.output, context.witness, unit.unit_id, unit.rows, encode)
     else:
-        data = encode_table(unit.rows, metadata)
+        data = encode(unit.rows)
         size_bytes = len(data)
         # Where it exists, another attempt at this unit or an earlier run was faster: the unit is done. That
         # holds for every run with this record, also one that has lost the lease: it overwrites nothing.

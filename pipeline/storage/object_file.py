@@ -10,12 +10,14 @@ import pyarrow.parquet as pq
 from pipeline.storage.storage import Storage
 from posrefine.errors import ShardError
 
-__all__ = ["PARQUET_ERRORS", "ObjectFile", "open_parquet"]
+__all__ = ["PARQUET_ERRORS", "ObjectFile", "open_parquet", "read_footer"]
 
 PARQUET_ERRORS = (pa.ArrowException, OSError, UnicodeDecodeError)
 """What pyarrow raises over a damaged file; names and texts that are no UTF-8 only when they are looked at."""
 
 _SMALL_BYTES = 2**20
+_FOOTER_GUESS_BYTES = 2**14
+_TRAILER_BYTES = 8
 
 
 class ObjectFile(io.RawIOBase):
@@ -82,3 +84,18 @@ def open_parquet(
         return pq.ParquetFile(file, metadata=metadata, buffer_size=buffer_bytes, pre_buffer=False)
     except PARQUET_ERRORS as error:
         raise ShardError(f"{uri}: is no readable Parquet file: {error}; upload or write it again") from error
+
+
+def read_footer(storage: Storage, uri: str, size_bytes: int, etag: str | None) -> pq.FileMetaData:
+    """The footer of a stored Parquet file, by reading its end alone: once, or twice where it is long.
+
+    Raises:
+        PARQUET_ERRORS: there is none.
+        StorageError: it cannot be read; `ObjectChanged` where it has not this etag any more.
+    """
+    start = max(0, size_bytes - _FOOTER_GUESS_BYTES)
+    end = storage.read_range(uri, start, size_bytes, etag)
+    length = int.from_bytes(end[-_TRAILER_BYTES:-4], "little") + _TRAILER_BYTES
+    if len(end) < length <= size_bytes and end.endswith(b"PAR1"):
+        end = storage.read_range(uri, size_bytes - length, start, etag) + end
+    return pq.read_metadata(io.BytesIO(end))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from support.annotated import annotated_people
 from support.images import encode, gradient
 
 from pipeline.output.layout import OutputTree
-from pipeline.output.parquet import COMMITTED_AT, encode_table
+from pipeline.output.parquet import encode_table
 from pipeline.output.schema import (
     ImageResult,
     TableMetadata,
@@ -21,12 +22,14 @@ from pipeline.output.schema import (
     persons_table,
     unit_table,
 )
+from pipeline.output.unit_footer import encode_unit
 from pipeline.storage import Storage
 from posrefine.errors import ImageStatus
 from posrefine.poses import Poses
 from posrefine.score_floor import SCORE_FLOOR
 from posrefine.skeletons import COCO, Skeleton
 
+COMMITTED_AT = datetime(2026, 1, 1, tzinfo=UTC)
 UNTRAINED = "untrained network: the poses mean nothing"
 
 
@@ -60,7 +63,8 @@ def write_run(
 ) -> str:
     """Unit files (or the tables instead) at `output`; its uri."""
     storage, tree = Storage(), OutputTree.at(str(output))
-    footer = (metadata or metadata_of()).encode() | {COMMITTED_AT: b"2026-01-01T00:00:00+00:00"}
+    metadata = metadata or metadata_of()
+    footer, min_score = metadata.encode(), json.loads(metadata.settings)["min_score"]
     for number, results in enumerate(units):
         rows = unit_table(f"u{number:06d}", list(results))
         if as_tables:
@@ -68,7 +72,8 @@ def write_run(
             storage.put(tree.table("images", file), encode_table(images_table(as_found(rows)), footer))
             storage.put(tree.table("persons", file), encode_table(persons_table(as_found(rows)), footer))
         else:
-            storage.put(tree.unit(f"u{number:06d}"), encode_table(rows, footer))
+            data = encode_unit(rows, footer, min_score=min_score, committed_at=COMMITTED_AT)
+            storage.put(tree.unit(f"u{number:06d}"), data)
     return tree.root
 
 

@@ -7,7 +7,7 @@ import io
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any
 
 import numpy as np
@@ -24,10 +24,10 @@ from pipeline.inputs.manifest import Manifest
 from pipeline.inputs.readers import ReadOptions
 from pipeline.output.lock import RunLock
 from pipeline.output.outcome import Outcome
-from pipeline.output.parquet import COMMITTED_AT, encode_table
 from pipeline.output.record import Fingerprint, NetworkIdentity, RunRecord
 from pipeline.output.run_output import RunOutput
 from pipeline.output.schema import unit_table
+from pipeline.output.unit_footer import encode_unit
 from pipeline.output.writer import OutputWriter
 from pipeline.settings.run import RunSettings
 from pipeline.settings.sync import SyncSettings
@@ -77,7 +77,12 @@ class DoNothingNetwork:
         *,
         again: object = None,
     ) -> None:
-        metadata = record.table_metadata().encode() | {COMMITTED_AT: NOW.isoformat().encode()}
+        encode = partial(
+            encode_unit,
+            metadata=record.table_metadata().encode(),
+            min_score=record.min_score,
+            committed_at=NOW,
+        )
         storage, tree = writer.output.storage, writer.output.tree
         for unit_id in pending:
             unit, known = manifest.unit(unit_id), frozenset[str]()
@@ -87,10 +92,10 @@ class DoNothingNetwork:
             images = [image for image in load_unit(unit, storage, ReadOptions()) if image.uri not in known]
             rows = self._rows(unit_id, images)
             if again:
-                commit_again(writer.output, writer.lock.witness, unit_id, rows, metadata)
+                commit_again(writer.output, writer.lock.witness, unit_id, rows, encode)
                 continue
             try:
-                storage.create(tree.unit(unit_id), encode_table(rows, metadata))
+                storage.create(tree.unit(unit_id), encode(rows))
             except ObjectExists:
                 continue
 

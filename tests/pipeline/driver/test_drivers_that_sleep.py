@@ -12,6 +12,7 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any
 
 import pyarrow as pa
@@ -27,10 +28,10 @@ from pipeline.inputs.manifest import Manifest
 from pipeline.inputs.units import LoadedImage, ObjectRef
 from pipeline.output.lock import Clock, RunLock
 from pipeline.output.outcome import Outcome
-from pipeline.output.parquet import COMMITTED_AT, encode_table
 from pipeline.output.record import Fingerprint, NetworkIdentity, RunRecord
 from pipeline.output.run_output import RunOutput
 from pipeline.output.schema import unit_table
+from pipeline.output.unit_footer import encode_unit
 from pipeline.output.writer import OutputWriter
 from pipeline.settings.run import RunSettings
 from pipeline.stages.retried_units import commit_again
@@ -93,7 +94,12 @@ class OtherNetwork:
         *,
         again: object = None,
     ) -> None:
-        metadata = record.table_metadata().encode() | {COMMITTED_AT: START.isoformat().encode()}
+        encode = partial(
+            encode_unit,
+            metadata=record.table_metadata().encode(),
+            min_score=record.min_score,
+            committed_at=START,
+        )
         for unit_id in pending:
             writer.lock.beat()
             writer.lock.check()
@@ -102,10 +108,10 @@ class OtherNetwork:
             ]
             rows = unit_table(unit_id, [self._row(entry, writer) for entry in entries])
             if again:
-                commit_again(writer.output, writer.lock.witness, unit_id, rows, metadata)
+                commit_again(writer.output, writer.lock.witness, unit_id, rows, encode)
                 continue
             try:
-                writer.output.storage.create(writer.output.tree.unit(unit_id), encode_table(rows, metadata))
+                writer.output.storage.create(writer.output.tree.unit(unit_id), encode(rows))
             except ObjectExists:
                 continue
 

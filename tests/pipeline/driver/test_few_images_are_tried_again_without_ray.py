@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -22,10 +23,11 @@ from pipeline.inputs.units import LoadedImage
 from pipeline.model.network import Network, load_network
 from pipeline.output.finalize import finalize
 from pipeline.output.outcome import Outcome
-from pipeline.output.parquet import COMMITTED_AT, decode_table, encode_table
+from pipeline.output.parquet import decode_table
 from pipeline.output.record import Fingerprint, RunRecord
 from pipeline.output.run_output import RunOutput
 from pipeline.output.schema import ImageResult, unit_table
+from pipeline.output.unit_footer import encode_unit
 from pipeline.output.writer import OutputWriter, writing
 from pipeline.settings.run import RunSettings
 from pipeline.stages.tasks import StageContext
@@ -34,7 +36,7 @@ from posrefine.errors import ImageStatus, OutputLocked
 
 STORAGE = Storage()
 NAMES = ("1.png", "2.png", "3.png")
-WHEN = {COMMITTED_AT: b"2026-01-01T00:00:00+00:00"}
+WHEN = datetime(2026, 1, 1, tzinfo=UTC)
 
 
 @dataclass
@@ -88,9 +90,9 @@ def failed(tmp_path: Path, network: Network, monkeypatch: pytest.MonkeyPatch) ->
     for unit in manifest.units():
         images = [LoadedImage(entry.key, entry.uri, ImageStatus.OK) for entry in unit.objects]
         rows = unit_table(unit.unit_id, [_row(image) for image in images])
-        STORAGE.put(
-            output.tree.unit(unit.unit_id), encode_table(rows, record.table_metadata().encode() | WHEN)
-        )
+        metadata = record.table_metadata().encode()
+        data = encode_unit(rows, metadata, min_score=record.min_score, committed_at=WHEN)
+        STORAGE.put(output.tree.unit(unit.unit_id), data)
     with writing(output, 60) as writer:
         finalize(writer, record, manifest)
     return Failed(settings, network, record, manifest, output)

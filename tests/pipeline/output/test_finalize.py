@@ -21,16 +21,17 @@ from pipeline.inputs.manifest import Manifest, write_manifest
 from pipeline.inputs.units import LoadedImage, Unit
 from pipeline.output.counts import TableCounts
 from pipeline.output.finalize import finalize, tables_are_current
-from pipeline.output.parquet import encode_table
 from pipeline.output.publish import clean_tables, publish
 from pipeline.output.record import Fingerprint, RunRecord
 from pipeline.output.run_output import RunOutput
 from pipeline.output.schema import unit_table
+from pipeline.output.unit_footer import encode_unit
 from pipeline.output.writer import writing
 from pipeline.storage import Storage
 from posrefine.errors import ConfigurationError, ImageStatus, InvariantBroken, ShardError
 
 STORAGE = Storage()
+START = datetime(2026, 1, 1, tzinfo=UTC)
 FINGERPRINT = Fingerprint(
     schema_version=1, input="/in", split_tars=True, include=(), exclude=(),
     image_column=None, key_column=None, annotations_sha256=None, model="m", skeleton="coco",
@@ -71,7 +72,7 @@ class Output:
 
     def put_rows(self, unit_id: str, rows: pa.Table, record: RunRecord | None = None) -> None:
         metadata = (record or self.record).table_metadata().encode()
-        STORAGE.put(self.tree.unit(unit_id), encode_table(rows, metadata))
+        STORAGE.put(self.tree.unit(unit_id), encode_unit(rows, metadata, min_score=0.5, committed_at=START))
 
     def write_all(self, persons: list[int | None]) -> None:
         rest = list(persons)

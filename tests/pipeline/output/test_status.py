@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -13,13 +15,14 @@ from jobs.annotate import main
 from pipeline.output.layout import OutputTree
 from pipeline.output.lease import Lease
 from pipeline.output.outcome import Outcome
-from pipeline.output.parquet import COMMITTED_AT, encode_table
 from pipeline.output.record import Fingerprint, RunRecord
 from pipeline.output.run_output import RunOutput
 from pipeline.output.schema import unit_table
 from pipeline.output.status import RunStatus, StatusSummary, read_status
 from pipeline.output.status_text import status_lines
+from pipeline.output.unit_footer import encode_unit
 from pipeline.storage import Storage
+from posrefine.errors import ImageStatus
 from posrefine.score_floor import SCORE_FLOOR
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
@@ -75,9 +78,81 @@ def commit(tree: OutputTree, number: int, at_s: float, record: RunRecord | None 
     """A unit of one good image and one bad, committed so many seconds after the start."""
     unit_id = f"u{number:08d}"
     rows = unit_table(unit_id, [result(2 * number, some_poses(1, number)), result(2 * number + 1, None)])
-    when = {COMMITTED_AT: (START + timedelta(seconds=at_s)).isoformat().encode()}
-    metadata = (record or record_of(10)).table_metadata().encode()
-    Storage().put(tree.unit(unit_id), encode_table(rows, metadata | when))
+    put_unit(tree, number, rows, at_s, record)
+
+
+def put_unit(
+    tree: OutputTree, number: int, rows: pa.Table, at_s: float, record: RunRecord | None = None
+) -> None:
+    when, record = START + timedelta(seconds=at_s), record or record_of(10)
+    metadata = record.table_metadata().encode()
+    data = encode_unit(rows, metadata, min_score=record.min_score, committed_at=when)
+    Storage().put(tree.unit(f"u{number:08d}"), data)
+
+
+class CountingStorage(Storage):
+    """Knows which bytes of which object were asked for."""
+
+    read: ClassVar[Counter[str]] = Counter()
+
+    def read_bytes(self, uri: str, etag: str | None = None) -> bytes:
+        data = super().read_bytes(uri, etag)
+        self.read[uri] += len(data)
+        return data
+
+    def read_range(self, uri: str, start: int, end: int, etag: str | None = None) -> bytes:
+        self.read[uri] += end - start
+        return super().read_range(uri, start, end, etag)
+
+
+def test_of_a_units_file_its_end_is_read_and_no_row(tmp_path: Path):
+    tree = begin(tmp_path / "out", units=4)
+    for number in range(4):
+        rows = unit_table(f"u{number:08d}", [result(index, some_poses(30, index)) for index in range(128)])
+        put_unit(tree, number, rows, at_s=10 * number)
+    sizes = {info.uri: info.size_bytes for info in Storage().list(tree.units)}
+    CountingStorage.read.clear()
+    status = read_status(RunOutput(CountingStorage(), tree))
+    assert (status.units_done, status.images, status.working_s) == (4, {ImageStatus.OK: 512}, 30)
+    assert status.people.counted + status.people.below == 512 * 30
+    read = {uri: CountingStorage.read[uri] for uri in sizes}
+    assert all(size > 1_000_000 for size in sizes.values())
+    assert all(0 < count <= 2**14 for count in read.values())
+
+
+def test_a_footer_that_is_longer_than_was_guessed_is_read_whole(tmp_path: Path):
+    tree = begin(tmp_path / "out", units=1)
+    record = record_of(10).model_copy(update={"note": "n" * 100_000})
+    commit(tree, 0, 5, record)
+    status, _ = status_of(tree)
+    assert (status.units_done, status.damaged) == (1, ())
+
+
+class ReplacedMeanwhile(Storage):
+    """Between listing and reading a unit its failed images are tried again, or it is removed."""
+
+    meanwhile: ClassVar[list[Callable[[], None]]] = []
+
+    def read_range(self, uri: str, start: int, end: int, etag: str | None = None) -> bytes:
+        while self.meanwhile:
+            self.meanwhile.pop()()
+        return super().read_range(uri, start, end, etag)
+
+
+def test_a_unit_that_is_written_anew_while_it_is_read_counts_as_it_is_then(tmp_path: Path):
+    tree = begin(tmp_path / "out", units=10)
+    commit(tree, 0, 5)
+    fixed = unit_table("u00000000", [result(0, some_poses(1, 0)), result(1, some_poses(2, 1))])
+    ReplacedMeanwhile.meanwhile.append(lambda: put_unit(tree, 0, fixed, at_s=15))
+    assert read_status(RunOutput(ReplacedMeanwhile(), tree)).images == {ImageStatus.OK: 2}
+
+
+def test_a_unit_that_is_removed_while_it_is_read_is_none(tmp_path: Path):
+    tree = begin(tmp_path / "out", units=10)
+    commit(tree, 0, 5)
+    ReplacedMeanwhile.meanwhile.append(lambda: Storage().delete(tree.unit("u00000000")))
+    status = read_status(RunOutput(ReplacedMeanwhile(), tree))
+    assert (status.units_done, status.damaged) == (0, ())
 
 
 def status_of(tree: OutputTree) -> tuple[RunStatus, dict[str, str]]:
