@@ -63,6 +63,11 @@ def open_rows(
         raise ConfigurationError(
             f"{tree.root}: the tables of generation {as_of or counts.generation} are empty"
         )
+    if not files and as_of is not None:
+        raise ConfigurationError(
+            f"{tree.root}: its tables are not finished (no tables/_SUCCESS.json), so they have no generation "
+            f"{as_of} to read; `sync` it to the end, or leave --as-of"
+        )
     if not files:
         raise ConfigurationError(
             f"{tree.root}: no units/*.parquet or tables/images/*.parquet below it; name the output of a "
@@ -81,6 +86,11 @@ def _table_files(
     if as_of is None or as_of == counts.generation:
         return tuple(
             table_file(tree, group.file, sum(group.images.values())) for group in counts.groups if group.file
+        )
+    if as_of > counts.generation:
+        # The logs may have one that a sync which was killed had not finished.
+        raise ConfigurationError(
+            f"{tree.tables}: no generation {as_of}; the last one is {counts.generation} (`status` lists them)"
         )
     images, persons = (
         TableLog(storage, tree.table_folder(name), tree.app).as_of(as_of) for name in ("images", "persons")

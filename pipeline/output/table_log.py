@@ -67,23 +67,31 @@ class TableLog:
         """The files of the table as that generation left it, by their paths now, in order of their names.
 
         Raises:
-            ConfigurationError: the log has no such generation.
+            ConfigurationError: the log has no such generation, or files of it are gone.
         """
-        found, known, snapshot = None, set[int](), Snapshot()
-        for snapshot in self.history():
-            # A network that was being replaced, or that was to replace it, may have published in between.
-            if snapshot.app != self.app:
-                continue
-            known.add(snapshot.generation)
-            if snapshot.generation == generation:
-                found = snapshot
-        if found is None:
-            there = f"it has {', '.join(map(str, sorted(known)))}" if known else "it has none"
+        # A network that was being replaced, or that was to replace it, may have published in between.
+        last = {then.generation: then for then in self.history() if then.app == self.app}
+        # Looked for after the log was read: files are kept before a commit removes them.
+        there = {info.uri.removeprefix(self.folder).lstrip("/") for info in self.storage.list(self.folder)}
+        paths = {
+            number: [kept if (kept := kept_path(path)) in there else path for path in sorted(then.files)]
+            for number, then in last.items()
+        }
+        readable = [number for number, wanted in paths.items() if there.issuperset(wanted)]
+        if generation in readable:
+            return paths[generation]
+        has = f"it has {', '.join(map(str, sorted(readable)))}" if readable else "it has none"
+        if generation in paths:
+            gone = min(set(paths[generation]) - there)
             raise ConfigurationError(
-                f"{self.folder}: no generation {generation}; {there} (`status` lists them; `finalize "
-                "--rebuild` keeps the last one alone)"
+                f"{self.folder}: generation {generation} cannot be read, as {gone} is gone; {has} (the network "
+                "may have been replaced by a command that was killed and went on later: what it had published "
+                "in between is not kept)"
             )
-        return [path if path in snapshot.files else kept_path(path) for path in sorted(found.files)]
+        raise ConfigurationError(
+            f"{self.folder}: no generation {generation}; {has} (`status` lists them; `finalize --rebuild` "
+            "keeps the last one alone)"
+        )
 
     def history(self) -> Iterator[Snapshot]:
         """The table after each commit, from the first on.

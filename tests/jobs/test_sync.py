@@ -140,7 +140,7 @@ def test_only_what_changed_is_written_and_older_generations_can_be_exported(
         main(["export", "--output", standing.output_uri, "--format", "coco", "--to", "x", "--as-of", "3"])
         == 2
     )
-    assert "no generation 3; it has 1, 2" in capsys.readouterr().err
+    assert "no generation 3; the last one is 2" in capsys.readouterr().err
 
 
 def test_rebuilding_gives_the_last_generation_a_log_of_its_own(

@@ -15,7 +15,7 @@ from pipeline.output.delta_checkpoint import decode_checkpoint, encode_checkpoin
 from pipeline.output.run_output import RunOutput
 from pipeline.output.status import read_status
 from pipeline.storage import StorageOptions
-from posrefine.errors import ConfigurationError, FingerprintMismatch, ObjectMissing, OutputLocked
+from posrefine.errors import ConfigurationError, FingerprintMismatch, OutputLocked
 
 IN, OUT = "s3://photos/in", "s3://results/out"
 
@@ -208,7 +208,7 @@ def test_what_the_old_network_published_in_between_is_no_generation_of_the_new_o
     process(before).replace(1)
     assert process(before).rows(2) == process(before).rows() == truth(before, 1)
     # The first one never was the tables': its rows are nowhere, and nobody else's are shown for it.
-    with pytest.raises(ObjectMissing):
+    with pytest.raises(ConfigurationError, match=r"generation 1 cannot be read, as .* is gone; it has 2 "):
         process(before).rows(1)
 
 

@@ -147,8 +147,12 @@ def test_what_a_generation_replaces_can_still_be_read_and_no_glob_finds_it(table
     assert sorted(polars.read_parquet(glob)["image_key"].to_list()) == names(1, 7)
     assert tables.keys() == tables.keys(4) == names(1, 7)
     assert (tables.keys(3), tables.keys(2), tables.keys(1)) == (names(1, 3, 7), names(1, 3), names(1, 2, 3))
-    with pytest.raises(ConfigurationError, match=r"no generation 5; it has 1, 2, 3, 4"):
+    with pytest.raises(ConfigurationError, match=r"no generation 5; the last one is 4"):
         tables.keys(5)
+    (kept,) = (path for path in tables.output.log("persons").as_of(2) if path.startswith("_replaced/"))
+    STORAGE.delete(f"{tables.output.tree.table_folder('persons')}/{kept}")
+    with pytest.raises(ConfigurationError, match=r"generation 2 cannot be read, as part-.* is gone; it has 4"):
+        tables.output.log("persons").as_of(2)
 
 
 def test_replaced_files_wait_for_their_time(tables: Tables):
