@@ -6,6 +6,7 @@ the tables that hold nothing of the others.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 
 from pipeline.driver.attempts import LoadNetwork, outcome_where_it_breaks_off
@@ -16,6 +17,7 @@ from pipeline.inputs.readers import ReadOptions, read_options
 from pipeline.model.network import load_network
 from pipeline.output.finalize import finalize
 from pipeline.output.finished_units import DamagedUnit, iter_unit_footers
+from pipeline.output.generations import Generation
 from pipeline.output.outcome import Outcome
 from pipeline.output.publish import clean_tables
 from pipeline.output.record import Fingerprint, RunRecord
@@ -81,17 +83,14 @@ def try_again(
     writer.outcome(Outcome.under_way(before, started_at=started_at))
     with outcome_where_it_breaks_off(writer, drive, started_at=started_at, note=record.note):
         tables = finalize(writer, record, manifest, generations[1:])
-        failed = [
-            (generation, units)
-            for generation in generations
-            if (units := _units_with_failures(writer.output.of(generation.number), record))
-        ]
-        for generation, units in failed:
+        failed = _units_with_failures(writer.output, record, generations)
+        for generation, units in failed.items():
+            planned = generations[generation - 1]
             drive.annotate(
                 units,
-                writer.output.manifest_of(generation),
-                generation.record(record),
-                writer.of(generation.number),
+                writer.output.manifest_of(planned),
+                planned.record(record),
+                writer.of(generation),
                 again=reading,
             )
         if failed:
@@ -105,11 +104,15 @@ def try_again(
     return outcome
 
 
-def _units_with_failures(output: RunOutput, record: RunRecord) -> list[str]:
-    failed = []
-    for found in iter_unit_footers(output, record.run_id):
+def _units_with_failures(
+    output: RunOutput, record: RunRecord, generations: Sequence[Generation]
+) -> dict[int, list[str]]:
+    """Those of these generations that have failed images, and which of their units have them."""
+    failed = dict[int, list[str]]()
+    files = ((number, file) for number, file in output.all_unit_files() if number <= len(generations))
+    for found in iter_unit_footers(output.storage, files, record.run_id):
         if isinstance(found, DamagedUnit):
             raise found.error
         if found.footer.failed:
-            failed.append(found.file.unit_id)
-    return failed
+            failed.setdefault(found.generation, []).append(found.file.unit_id)
+    return dict(sorted(failed.items()))

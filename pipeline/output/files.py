@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import numpy as np
@@ -32,13 +32,23 @@ from pipeline.output.stored_poses import (
     stored_persons,
     whole_column,
 )
-from pipeline.storage import Storage
+from pipeline.storage import ObjectInfo, Storage
 from posrefine.errors import ConfigurationError, ShardError
 
-__all__ = ["PersonRows", "RunFile", "TableFile", "UnitFile", "list_tables", "list_units", "table_file"]
+__all__ = [
+    "PersonRows",
+    "RunFile",
+    "TableFile",
+    "UnitFile",
+    "list_all_units",
+    "list_tables",
+    "list_units",
+    "table_file",
+]
 
 _PERSONS_PER_BATCH = 8_192
 _UNIT_NAME = re.compile(r"u[0-9]+\.parquet")
+_LATER_UNITS = re.compile(r"g([0-9]+)/units/(.+)")
 _PART_NAME = re.compile(r"(part-g([0-9]+)-[0-9]+)-[0-9a-f]+\.parquet")
 
 
@@ -168,11 +178,27 @@ def list_units(storage: Storage, tree: OutputTree, strangers: list[str] | None =
     Whatever else lies there (a `.DS_Store`, a copy, a nested output) is none, and is added to `strangers`.
     """
     for found in storage.list(tree.units):
-        name = found.uri.removeprefix(tree.units).lstrip("/")
-        if _UNIT_NAME.fullmatch(name):
-            yield UnitFile(found.uri, tree.unit_id(found.uri), found.etag, found.size_bytes)
-        elif strangers is not None:
-            strangers.append(name)
+        yield from _unit_file(found, found.uri.removeprefix(tree.units).lstrip("/"), strangers)
+
+
+def list_all_units(
+    storage: Storage, tree: OutputTree, strangers: list[str] | None = None
+) -> Iterator[tuple[int, UnitFile]]:
+    """The finished units' files of all generations, each with the number of its own, by two listings."""
+    for file in list_units(storage, replace(tree, generation=FIRST_GENERATION), strangers):
+        yield FIRST_GENERATION, file
+    for found in storage.list(tree.generations):
+        if match := _LATER_UNITS.fullmatch(found.uri.removeprefix(tree.generations).lstrip("/")):
+            for file in _unit_file(found, match[2], strangers):
+                yield int(match[1]), file
+
+
+def _unit_file(found: ObjectInfo, name: str, strangers: list[str] | None) -> Iterator[UnitFile]:
+    """It, where an object below `units/` is a unit's file."""
+    if _UNIT_NAME.fullmatch(name):
+        yield UnitFile(found.uri, name.removesuffix(".parquet"), found.etag, found.size_bytes)
+    elif strangers is not None:
+        strangers.append(name)
 
 
 def list_tables(storage: Storage, tree: OutputTree) -> Iterator[TableFile]:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
 from pipeline.output.files import UnitFile
 from pipeline.output.parquet import read_stored_footer
-from pipeline.output.run_output import RunOutput
 from pipeline.output.unit_footer import UnitFooter
 from pipeline.storage import Storage
 from pipeline.storage.ordered_map import map_in_order
@@ -22,6 +21,7 @@ _READERS = 32
 class FinishedUnit:
     """A finished unit, and what its file says of its images."""
 
+    generation: int
     file: UnitFile
     footer: UnitFooter
 
@@ -30,30 +30,31 @@ class FinishedUnit:
 class DamagedUnit:
     """A finished unit whose file was cut, or replaced as by another run's, and what is wrong with it."""
 
+    generation: int
     file: UnitFile
     error: ShardError
 
 
 def iter_unit_footers(
-    output: RunOutput, run_id: str, strangers: list[str] | None = None
+    storage: Storage, files: Iterable[tuple[int, UnitFile]], run_id: str
 ) -> Iterator[FinishedUnit | DamagedUnit]:
-    """Every finished unit of that run, many read at a time, and none of them whole.
+    """The units of a run, each with its generation's number, many read at a time and none of them whole.
 
-    Names of what else lies among them are added to `strangers`. A unit that was removed since it was listed,
-    as when its network was replaced, is left out.
+    One that was removed since it was listed, as when its network was replaced, is left out.
     """
-    storage = output.storage
-    found = map_in_order(lambda file: _read(storage, file, run_id), output.unit_files(strangers), _READERS)
+    found = map_in_order(lambda one: _read(storage, *one, run_id), files, _READERS)
     return (unit for unit in found if unit is not None)
 
 
-def _read(storage: Storage, file: UnitFile, run_id: str) -> FinishedUnit | DamagedUnit | None:
+def _read(
+    storage: Storage, generation: int, file: UnitFile, run_id: str
+) -> FinishedUnit | DamagedUnit | None:
     while True:
         try:
             metadata = read_stored_footer(storage, file.uri, file.size_bytes, file.etag, run_id)
-            return FinishedUnit(file, UnitFooter.of(file.uri, metadata))
+            return FinishedUnit(generation, file, UnitFooter.of(file.uri, metadata))
         except ShardError as error:
-            return DamagedUnit(file, error)
+            return DamagedUnit(generation, file, error)
         except ObjectMissing:
             return None
         except ObjectChanged:

@@ -131,6 +131,8 @@ def read_generations(storage: Storage, tree: OutputTree, record: RunRecord) -> l
             found.append(Generation.model_validate_json(data))
         except ValidationError as error:
             raise ConfigurationError(f"{uri}: no generation of this version ({error})") from error
+    # By names the ten thousandth would come before the second thousand.
+    found.sort(key=lambda generation: generation.number)
     numbers = [generation.number for generation in found]
     if numbers != list(range(1, len(found) + 1)):
         raise InvariantBroken(f"{tree.generations}: holds {numbers}; one was removed")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -18,7 +17,7 @@ from pipeline.inputs.inventory import Known, known_of_file, known_of_manifest
 from pipeline.inputs.manifest import Manifest
 from pipeline.inputs.units import Unit
 from pipeline.output.counts import TableCounts
-from pipeline.output.files import PersonRows, UnitFile, list_units
+from pipeline.output.files import PersonRows, UnitFile, list_all_units, list_units
 from pipeline.output.generations import Generation, read_generations
 from pipeline.output.human_rows import HumanRows
 from pipeline.output.layout import OutputTree
@@ -36,8 +35,6 @@ from posrefine.errors import ConfigurationError, InvariantBroken, ObjectMissing
 __all__ = ["RunOutput", "Source"]
 
 Source = Literal["corrected", "model"]
-
-_LATER_UNIT = re.compile(r"g([0-9]+)/units/(u[0-9]+)\.parquet")
 
 
 @dataclass(frozen=True)
@@ -233,12 +230,14 @@ class RunOutput:
 
     def unit_etags(self, last: int) -> dict[str, str]:
         """Of the files of the finished units of all generations up to the last, by unit."""
-        found = {file.unit_id: file.etag for file in list_units(self.storage, self.of(1).tree)}
-        for info in self.storage.list(self.tree.generations):
-            match = _LATER_UNIT.fullmatch(info.uri.removeprefix(self.tree.generations).lstrip("/"))
-            if match and int(match[1]) <= last:
-                found[match[2]] = info.etag
-        return found
+        return {file.unit_id: file.etag for number, file in self.all_unit_files() if number <= last}
+
+    def all_unit_files(self, strangers: list[str] | None = None) -> Iterator[tuple[int, UnitFile]]:
+        """The files of the finished units of all generations, each with the number of its own.
+
+        `strangers` is as in `unit_files`.
+        """
+        return list_all_units(self.storage, self.tree, strangers)
 
     def unit_files(self, strangers: list[str] | None = None) -> Iterator[UnitFile]:
         """The files of the finished units, in the order of their ids.

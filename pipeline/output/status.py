@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, field, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 from itertools import pairwise
 from statistics import median
@@ -12,7 +13,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict
 
 from pipeline.output.drift import Drift, drift_of
-from pipeline.output.finished_units import DamagedUnit, iter_unit_footers
+from pipeline.output.finished_units import DamagedUnit, FinishedUnit, iter_unit_footers
 from pipeline.output.generation_status import GenerationStatus
 from pipeline.output.generations import FIRST_GENERATION, Generation
 from pipeline.output.lease import Lease
@@ -173,7 +174,7 @@ def read_status(output: RunOutput) -> RunStatus:
     """
     record, strangers = output.require_record(), list[str]()
     tables, planned = output.counts(), output.generations(record)
-    found = [_Found.of(output, record, generation, strangers) for generation in planned]
+    found = _found(output, record, planned, strangers)
     commits = [commit for one in found for commit in one.commits]
     images = sum((one.images for one in found), Counter[ImageStatus]())
     people = sum((one.people for one in found), PersonCount())
@@ -206,7 +207,7 @@ def read_status(output: RunOutput) -> RunStatus:
     )
 
 
-@dataclass(frozen=True)
+@dataclass
 class _Found:
     """What the unit files of a generation say."""
 
@@ -217,18 +218,14 @@ class _Found:
     commits: list[datetime] = field(default_factory=list)
     damaged: list[str] = field(default_factory=list)
 
-    @staticmethod
-    def of(output: RunOutput, record: RunRecord, generation: Generation, strangers: list[str]) -> _Found:
-        found, people = _Found(generation), PersonCount()
-        for unit in iter_unit_footers(output.of(generation.number), record.run_id, strangers):
-            if isinstance(unit, DamagedUnit):
-                found.damaged.append(unit.file.unit_id)
-            else:
-                found.images.update(unit.footer.images)
-                found.skipped.update(unit.footer.skipped)
-                people += unit.footer.people
-                found.commits.append(unit.footer.committed_at)
-        return replace(found, people=people)
+    def add(self, unit: FinishedUnit | DamagedUnit) -> None:
+        if isinstance(unit, DamagedUnit):
+            self.damaged.append(unit.file.unit_id)
+            return
+        self.images.update(unit.footer.images)
+        self.people += unit.footer.people
+        self.skipped.update(unit.footer.skipped)
+        self.commits.append(unit.footer.committed_at)
 
     def status(self, *, published: bool, drift: Drift | None) -> GenerationStatus:
         images, working_s = self.images.total(), _working_s(self.commits)
@@ -241,6 +238,18 @@ class _Found:
             published=published,
             drift=drift,
         )
+
+
+def _found(
+    output: RunOutput, record: RunRecord, planned: Sequence[Generation], strangers: list[str]
+) -> list[_Found]:
+    """What each generation's unit files say."""
+    found = {generation.number: _Found(generation) for generation in planned}
+    # A generation may have been planned since.
+    files = ((number, file) for number, file in output.all_unit_files(strangers) if number in found)
+    for unit in iter_unit_footers(output.storage, files, record.run_id):
+        found[unit.generation].add(unit)
+    return list(found.values())
 
 
 def _working_s(commits: list[datetime]) -> float:

@@ -84,9 +84,9 @@ class TableLog:
         if generation in paths:
             gone = min(set(paths[generation]) - there)
             raise ConfigurationError(
-                f"{self.folder}: generation {generation} cannot be read, as {gone} is gone; {has} (the network "
-                "may have been replaced by a command that was killed and went on later: what it had published "
-                "in between is not kept)"
+                f"{self.folder}: generation {generation} cannot be read, as {gone} is gone; {has} (the "
+                "network may have been replaced by a command that was killed and went on later: what it had "
+                "published in between is not kept)"
             )
         raise ConfigurationError(
             f"{self.folder}: no generation {generation}; {has} (`status` lists them; `finalize --rebuild` "

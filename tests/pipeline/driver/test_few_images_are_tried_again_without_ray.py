@@ -6,6 +6,7 @@ import logging
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 import ray
@@ -109,10 +110,10 @@ def test_few_images_are_annotated_without_ray_and_the_tables_follow(
     monkeypatch.setattr(ray, "init", lambda *_, **__: pytest.fail("Ray was started"))
     look, seen = retry._units_with_failures, []
 
-    def look_and_tell(output: RunOutput, record: RunRecord) -> list[str]:
+    def look_and_tell(output: RunOutput, *given: Any) -> dict[int, list[str]]:
         outcome = output.outcome()
         seen.append(outcome is not None and outcome.complete)
-        return look(output, record)
+        return look(output, *given)
 
     monkeypatch.setattr(retry, "_units_with_failures", look_and_tell)
     assert failed.statuses() == {"1.png": "ok", "2.png": "truncated", "3.png": "truncated"}

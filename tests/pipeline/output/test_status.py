@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, ClassVar
@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from support.rows import result, some_poses
+from support.standing import Standing, picture
 
 from jobs.annotate import main
 from pipeline.output.layout import OutputTree
@@ -21,7 +22,7 @@ from pipeline.output.schema import unit_table
 from pipeline.output.status import RunStatus, StatusSummary, read_status
 from pipeline.output.status_text import status_lines
 from pipeline.output.unit_footer import encode_unit
-from pipeline.storage import Storage
+from pipeline.storage import ObjectInfo, Storage
 from posrefine.errors import ImageStatus
 from posrefine.score_floor import SCORE_FLOOR
 
@@ -272,3 +273,30 @@ def test_a_name_with_digits_of_another_script_is_no_units(tmp_path: Path):
     (units / "u٠٠٠٠٠٠٠١.parquet").write_bytes((units / "u00000000.parquet").read_bytes())
     status, _ = status_of(tree)
     assert (status.units_done, status.strangers) == (1, ("u٠٠٠٠٠٠٠١.parquet",))
+
+
+class ListingStorage(Storage):
+    """Knows what was listed."""
+
+    listed: ClassVar[list[str]] = []
+
+    def list(self, uri: str) -> Iterator[ObjectInfo]:
+        self.listed.append(uri)
+        return super().list(uri)
+
+
+def test_units_of_many_generations_are_found_by_one_listing(tmp_path: Path):
+    standing = Standing(Storage(), str(tmp_path / "in"), str(tmp_path / "out"))
+    (tmp_path / "in").mkdir()
+    for number in range(4):
+        (tmp_path / "in" / f"{number}.png").write_bytes(picture(number if number % 2 else -number - 1))
+        standing.sync()
+    (tmp_path / "out" / "generations" / "g0003" / "units" / "notes.txt").write_text("words")
+    ListingStorage.listed.clear()
+    status = read_status(RunOutput.at(str(tmp_path / "out"), ListingStorage()))
+    assert [(one.generation, one.images, one.failed, one.published) for one in status.generations] == [
+        (1, 1, 1, True), (2, 1, 0, True), (3, 1, 1, True), (4, 1, 0, True),
+    ]  # fmt: skip
+    assert status.strangers == ("notes.txt",)
+    # Once for their records, and once for their units.
+    assert len([uri for uri in ListingStorage.listed if uri.endswith("/generations")]) == 2
