@@ -20,6 +20,7 @@ from pipeline.inputs.manifest import Manifest
 from pipeline.inputs.units import UnitKind
 from pipeline.storage import Storage
 from pipeline.storage.object_file import open_parquet
+from posrefine.errors import InvariantBroken, ObjectMissing
 
 __all__ = ["Known", "KnownWriter", "known_of_file", "known_of_manifest"]
 
@@ -85,8 +86,18 @@ class KnownWriter:
 
 
 def known_of_file(uri: str, storage: Storage) -> Iterator[Known]:
-    """What a stored file of it says, in order, in bounded memory."""
-    info = storage.head(uri)
+    """What a stored file of it says, in order, in bounded memory.
+
+    Raises:
+        InvariantBroken: it is gone.
+    """
+    try:
+        info = storage.head(uri)
+    except ObjectMissing as error:
+        raise InvariantBroken(
+            f"{uri}: gone, though the generation that it belongs to is there; put it back from a copy, or "
+            "sync a new --output"
+        ) from error
     file = open_parquet(storage, info.uri, info.size_bytes, info.etag, buffer_bytes=2**22)
     for batch in file.iter_batches(_ROWS, use_threads=False):
         yield from map(Known._make, zip(*(column.to_pylist() for column in batch.columns), strict=True))

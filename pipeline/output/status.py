@@ -21,7 +21,7 @@ from pipeline.output.outcome import Outcome
 from pipeline.output.person_count import PersonCount
 from pipeline.output.record import RunRecord
 from pipeline.output.run_output import RunOutput
-from posrefine.errors import ImageStatus
+from posrefine.errors import ConfigurationError, ImageStatus, InvariantBroken, ObjectMissing
 
 __all__ = ["RunStatus", "StatusSummary", "read_status"]
 
@@ -172,6 +172,17 @@ def read_status(output: RunOutput) -> RunStatus:
         ConfigurationError: no run has begun there.
         StorageError: the store could not be reached.
     """
+    try:
+        return _read(output)
+    except (ObjectMissing, ConfigurationError, InvariantBroken):
+        now = RunOutput.at(output.uri, output.storage)
+        if now.tree.work == output.tree.work:
+            raise
+        # Its network was replaced meanwhile, and what the old one left is being removed.
+        return _read(now)
+
+
+def _read(output: RunOutput) -> RunStatus:
     record, strangers = output.require_record(), list[str]()
     tables, planned = output.counts(), output.generations(record)
     found = _found(output, record, planned, strangers)

@@ -16,7 +16,7 @@ from support.standing import Standing, picture
 from jobs.annotate import main
 from pipeline.exit_codes import ExitCode
 from pipeline.storage import Storage
-from posrefine.errors import ConfigurationError
+from posrefine.errors import ConfigurationError, InvariantBroken
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:ray")
 
@@ -141,6 +141,20 @@ def test_only_what_changed_is_written_and_older_generations_can_be_exported(
         == 2
     )
     assert "no generation 3; the last one is 2" in capsys.readouterr().err
+
+
+def test_a_list_of_a_generation_that_was_deleted_is_missed_by_name(standing: Standing, bucket: Path):
+    (bucket / "1.png").write_bytes(picture(40))
+    standing.sync()
+    (bucket / "2.png").write_bytes(picture(41))
+    for name in ("inventory", "gone"):
+        (list_of,) = Path(standing.output_uri, "generations", "g0002").glob(f"{name}-*.parquet")
+        data = list_of.read_bytes()
+        list_of.unlink()
+        with pytest.raises(InvariantBroken, match=f"{list_of.name}: gone, though the generation"):
+            standing.sync()
+        list_of.write_bytes(data)
+    assert standing.sync().exit_code == 0
 
 
 def test_rebuilding_gives_the_last_generation_a_log_of_its_own(

@@ -201,6 +201,15 @@ def test_a_reader_that_came_before_the_switch_reads_one_network_after_it_whole(u
     assert sorted(found) == truth(after, 1)
 
 
+def test_a_status_that_began_before_the_switch_is_of_the_new_network():
+    store = old_output()
+    reader = RunOutput(process(store).storage, process(store).output.tree)
+    process(store).replace(1)
+    status = read_status(reader)
+    assert status.record.fingerprint.weights_sha256 == "1"
+    assert [one.generation for one in status.generations] == [1]
+
+
 def test_what_the_old_network_published_in_between_is_no_generation_of_the_new_one():
     before, _ = killed_around_the_switch(old_output())
     before.objects[f"{IN}/night.png"] = picture(70)
