@@ -160,7 +160,7 @@ def main() -> None:
             Network.predictor = predictor  # type: ignore[method-assign]
         else:
             ray.init(num_cpus=2, log_to_driver=False, logging_level="ERROR")
-        world = Simulation(server.make_bucket(), photographs, random.Random(arguments.seed))
+        world = Simulation(server.make_bucket(), list(photographs), random.Random(arguments.seed))
         nights = [night_of(world, number, arguments.nights) for number in range(1, arguments.nights + 1)]
         ray.shutdown()
     result = {
