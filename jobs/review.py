@@ -170,7 +170,8 @@ def _import(settings: ImportSettings, files: Sequence[str]) -> int:
         )
         for file in files
     )
-    print("\n".join(import_reviews(output, answers, files).lines()))
+    told = import_reviews(output, answers, files, unchanged_is_reviewed=settings.unchanged_is_reviewed)
+    print("\n".join(told.lines()))
     return ExitCode.COMPLETE
 
 
@@ -178,13 +179,16 @@ def _imports(settings: ImportsSettings) -> int:
     from pipeline.output.run_output import RunOutput
     from pipeline.storage import Storage
 
-    log = RunOutput.at(settings.output, Storage()).human_rows().log
+    people = RunOutput.at(settings.output, Storage()).human_rows()
+    log = people.log
     active = {one.digest for one in log.active()}
     if not log.entries:
         print("nothing was imported")
     for entry in log.entries:
         for one in entry.imports:
             state = "" if entry.kind == "undo" or one.digest in active else "; undone since"
+            if entry.kind == "import" and one.digest in active and people.files.whole(one) is None:
+                state = "; its rows are lost"
             print(
                 f"{entry.at:%Y-%m-%d %H:%M}  {entry.kind:<6}  {one.digest[:12]}  {one.reviewer}: "
                 f"{one.images:,} images, {one.persons:,} persons{state}"

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from itertools import islice
 
 import pyarrow as pa
@@ -23,6 +24,7 @@ from pipeline.output.generations import Generation
 from pipeline.output.group import write_group
 from pipeline.output.human_rows import HumanRows
 from pipeline.output.publish import SCHEMAS, publish
+from pipeline.output.published_rows import PublishedRows
 from pipeline.output.record import RunRecord
 from pipeline.output.removed_rows import RemovedRows
 from pipeline.output.run_output import RunOutput
@@ -59,11 +61,14 @@ def finalize(
     output, generations = writer.output, [Generation.first(record), *later]
     found = output.counts()
     replaced = None if found is None else found.replaced
+    human = output.human_rows()
+    if found is not None:
+        human = replace(human, published=(PublishedRows(output).of, found.human_version))
+    human.say_what_is_missing()
     if found is not None and found.work != output.tree.work:
         # They are of the network that is being replaced.
         replaced = found.work
         found = None
-    human = output.human_rows()
     standing = TableState.of(output, generations, record.table_units, found, human.version)
     if found is not None and standing.is_current:
         return found

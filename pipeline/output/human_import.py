@@ -12,8 +12,8 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from pipeline.output.human_files import HUMAN_SCHEMA, RUN_ID
 from pipeline.output.human_log import HumanEntry, HumanImport, HumanLog
-from pipeline.output.human_rows import HUMAN_SCHEMA, RUN_ID
 from pipeline.output.parquet import encode_table
 from pipeline.output.schema import LABELLED, lists_of, persons_column
 from pipeline.output.writer import OutputWriter
@@ -21,7 +21,7 @@ from posrefine.errors import ImageStatus
 from posrefine.poses import Poses
 from posrefine.version import code_version
 
-__all__ = ["HumanImage", "MatchedBy", "add_imports", "digest_of", "undo_imports"]
+__all__ = ["HumanImage", "MatchedBy", "add_imports", "digest_of", "restore_imports", "undo_imports"]
 
 MatchedBy = Literal["sha256", "image_key"]
 
@@ -104,11 +104,32 @@ def add_imports(
         if digest in counting:
             continue
         persons = sum(len(image.keypoints) for image in images)
-        added.append(HumanImport(digest=digest, reviewer=reviewer, images=len(images), persons=persons))
+        keys = {image.sha256: image.image_key for image in images}
+        added.append(
+            HumanImport(digest=digest, reviewer=reviewer, images=len(images), persons=persons, keys=keys)
+        )
         writer.human_rows(digest, encode_table(_table(images), {RUN_ID: run_id.encode()}))
     if added:
         _append(writer, log, "import", added, files)
     return tuple(added)
+
+
+def restore_imports(
+    writer: OutputWriter, answers: Sequence[tuple[str, Sequence[HumanImage]]], run_id: str
+) -> tuple[HumanImport, ...]:
+    """Store again what reviewers said, where it counts and its file is damaged or was removed; those imports.
+
+    Arguments and errors are those of `add_imports`.
+    """
+    people = writer.output.human_rows()
+    counting = {one.digest: one for one in people.log.active()}
+    restored = []
+    for reviewer, images in answers:
+        one = counting.get(digest_of(reviewer, images))
+        if one is not None and people.files.whole(one) is None:
+            writer.human_rows(one.digest, encode_table(_table(images), {RUN_ID: run_id.encode()}))
+            restored.append(one)
+    return tuple(restored)
 
 
 def undo_imports(writer: OutputWriter, imports: Sequence[HumanImport]) -> None:
@@ -139,7 +160,8 @@ def _append(
 
 
 def _table(images: Sequence[HumanImage]) -> pa.Table:
-    """With `HUMAN_SCHEMA`."""
+    """With `HUMAN_SCHEMA`, in the order of their hashes."""
+    images = sorted(images, key=lambda image: image.sha256)
     columns = {
         "sha256": [image.sha256 for image in images],
         "image_key": [image.image_key for image in images],

@@ -33,6 +33,8 @@ class HumanImport(BaseModel):
         reviewer: who looked.
         images: in it.
         persons: in them.
+        keys: the sha256 of its images, each with the key that it had: known even where the rows are lost.
+            None in entries of 0.2.0, of which the rows say it.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -41,6 +43,7 @@ class HumanImport(BaseModel):
     reviewer: str
     images: int
     persons: int
+    keys: dict[str, str] | None = None
 
 
 class HumanEntry(BaseModel):

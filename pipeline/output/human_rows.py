@@ -3,64 +3,35 @@
 A row stands for the bytes of an image, named by their sha256: it counts wherever these bytes are, under
 whatever key, and never for others. Rows are kept with what the network had found, so that this can be told
 and had back.
+
+Which image an import is about stands in the log, so a file of rows that was lost stops what needs these very
+rows, and nothing else.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
 import pyarrow as pa
 
+from pipeline.output.human_files import HumanFiles
 from pipeline.output.human_log import HumanImport, HumanLog
 from pipeline.output.layout import OutputTree
-from pipeline.output.parquet import decode_table
 from pipeline.output.schema import (
     CORRECTED_SCHEMA,
-    UNIT_SCHEMA,
     as_found,
 )
 from pipeline.storage import Storage
-from pipeline.storage.object_file import PARQUET_ERRORS
-from pipeline.storage.ordered_map import map_in_order
-from posrefine.errors import ImageStatus, ObjectMissing, ShardError
+from posrefine.errors import ImageStatus, ShardError
 
-__all__ = ["HUMAN_SCHEMA", "RUN_ID", "HumanRows", "Place", "put_lists"]
+__all__ = ["HumanRows", "Published", "put_lists"]
 
-RUN_ID = b"posrefine.run_id"
-"""Key of the run whose network found what is kept with people's rows, in the metadata of their file."""
-
-_READERS = 8
-
-HUMAN_SCHEMA = pa.schema(
-    [
-        pa.field("sha256", pa.string(), nullable=False),
-        pa.field("image_key", pa.string(), nullable=False),
-        pa.field("matched_by", pa.string(), nullable=False),
-        pa.field("generation", pa.int32(), nullable=False),
-        pa.field("width", pa.int32(), nullable=False),
-        pa.field("height", pa.int32(), nullable=False),
-        pa.field("place", pa.string(), nullable=False),
-        pa.field("status", pa.string(), nullable=False),
-        pa.field("error", pa.string()),
-        CORRECTED_SCHEMA.field("persons"),
-        pa.field("pre_labels", pa.list_(pa.int32()), nullable=False),
-        pa.field("found", UNIT_SCHEMA.field("persons").type, nullable=False),
-    ]
-)
-"""One row per image of `review/imports/….parquet`, all of one reviewer.
-
-`image_key`, `generation`, `width` and `height` are of the image when it was imported; `matched_by` is
-`sha256` or `image_key`; `place` says where in which file the answer stood. `persons` are the reviewer's, as
-they lie in the tables; `pre_labels` says of each which of the network's it is the same as, or null. `found`,
-`status` and `error` are the run's own.
-"""
-
-Place = tuple[str, int]
-"""Of a row: the digest of its import, and its number there."""
+Published = Callable[[str, Mapping[str, str]], Mapping[str, pa.ListArray]]
+"""Gives persons as the tables hold them, by sha256: of a reviewer's images, of those with these sha256."""
 
 
 @dataclass(frozen=True)
@@ -70,15 +41,23 @@ class HumanRows:
     Attributes:
         storage: of the output.
         tree: of the output.
+        published: what the tables hold, and the entries of the log that they were made with: where the file
+            of an import is lost, its rows are taken from there. None where they shall not be.
     """
 
     storage: Storage
     tree: OutputTree
+    published: tuple[Published, int] | None = None
 
     @cached_property
     def log(self) -> HumanLog:
         """What was imported and undone."""
         return HumanLog(self.storage, self.tree)
+
+    @cached_property
+    def files(self) -> HumanFiles:
+        """The rows of each import."""
+        return HumanFiles(self.storage, self.tree)
 
     @property
     def version(self) -> int:
@@ -86,45 +65,56 @@ class HumanRows:
         return self.log.version
 
     @cached_property
-    def counting(self) -> Mapping[str, Place]:
-        """The row that counts for each image, by its sha256."""
+    def counting(self) -> Mapping[str, str]:
+        """The import that counts for each image, by their digest and sha256."""
         return self._counting_at(self.version)
 
     def reviewed_keys(self) -> dict[str, str]:
         """The sha256 that each key had when it was reviewed last: where it is another one now, the image was
         replaced since, and nobody has looked at it."""
-        return {
-            key: sha256
-            for one in self.log.active()
-            for key, sha256 in zip(
-                *(self.table(one)[name].to_pylist() for name in ("image_key", "sha256")), strict=True
-            )
-        }
+        return {key: sha256 for one in self.log.active() for sha256, key in self.keys(one).items()}
 
     def reviewers(self) -> dict[str, frozenset[str]]:
         """Who has looked at each image, by its sha256."""
         found = defaultdict[str, set[str]](set)
         for one in self.log.active():
-            for sha256 in self.table(one)["sha256"].to_pylist():
+            for sha256 in self.keys(one):
                 found[sha256].add(one.reviewer)
         return {sha256: frozenset(names) for sha256, names in found.items()}
 
-    def table(self, one: HumanImport) -> pa.Table:
-        """The rows of an import, with `HUMAN_SCHEMA`.
+    def keys(self, one: HumanImport) -> Mapping[str, str]:
+        """The sha256 of an import's images, each with the key that it had.
 
         Raises:
-            ShardError: its file is damaged, or was removed.
+            ShardError: the log does not say it, and the import's file is lost.
         """
-        self._fetch([one])
-        return self.tables[one.digest]
+        if one.keys is not None:
+            return one.keys
+        columns = (self.files.table(one)[name].to_pylist() for name in ("sha256", "image_key"))
+        return dict(zip(*columns, strict=True))
 
-    def run_id_of(self, one: HumanImport) -> str:
-        """The run whose network had found what is kept with an import."""
-        metadata: dict[bytes, bytes] = self.table(one).schema.metadata or {}
-        return metadata.get(RUN_ID, b"").decode()
+    def say_what_is_missing(self) -> None:
+        """Warn of imports that count and whose files are gone, whether anybody needs them or not."""
+        there = {info.uri for info in self.storage.list(self.tree.imports)} if self.version else set()
+        for one in self.log.active() if self.version else ():
+            if self.tree.human_rows(one.digest) not in there:
+                self.files.whole(one)
+
+    def require_without(self, undone: Iterable[HumanImport]) -> None:
+        """Raise unless the rows can be read that count instead of these imports'.
+
+        Raises:
+            ShardError: the file of one of them is damaged, or was removed.
+        """
+        gone = {one.digest for one in undone}
+        left = {one.digest: one for one in self.log.active() if one.digest not in gone}
+        after = self.latest(left.values())
+        needed = {after[sha256] for sha256, now in self.counting.items() if now in gone and sha256 in after}
+        for digest in sorted(needed):
+            self.files.table(left[digest])
 
     def changed_since(self, version: int) -> frozenset[str]:
-        """The sha256 of images for which another row counts than after so many entries, or none."""
+        """The sha256 of images for which another import counts than after so many entries, or none."""
         if version == self.version:
             return frozenset()
         before, now = self._counting_at(version), self.counting
@@ -136,6 +126,10 @@ class HumanRows:
         """Rows with `UNIT_SCHEMA` as rows with `CORRECTED_SCHEMA`: people's where there are any.
 
         An image that failed and was annotated by somebody is ok.
+
+        Raises:
+            ShardError: the file of an import that counts for one of them is damaged or was removed, and the
+                tables do not hold what it said.
         """
         rows = as_found(units)
         if not self.version:
@@ -144,61 +138,60 @@ class HumanRows:
         hits = [row for row, sha256 in enumerate(shas) if sha256 in self.counting]
         if not hits:
             return rows
-        places = [self.counting[shas[row]] for row in hits]
-        reviewers = {one.digest: one.reviewer for one in self.log.active()}
+        counting = [self._active[self.counting[shas[row]]] for row in hits]
+        self.files.fetch(counting)
+        said = pa.concat_arrays(
+            [self._persons(one, shas[row]) for one, row in zip(counting, hits, strict=True)]
+        )
         source, status, error = (
             np.array(rows[name].to_pylist(), object) for name in ("source", "status", "error")
         )
-        source[hits] = [reviewers[digest] for digest, _ in places]
+        source[hits] = [one.reviewer for one in counting]
         status[hits], error[hits] = ImageStatus.OK.value, None
-        persons = put_lists(rows["persons"].combine_chunks(), hits, self._lists("persons", places))
+        persons = put_lists(rows["persons"].combine_chunks(), hits, said)
         columns = {name: rows[name] for name in rows.schema.names}
-        said = {"source": source, "status": status, "error": error}
-        columns |= {name: pa.array(values, pa.string()) for name, values in said.items()}
+        states = {"source": source, "status": status, "error": error}
+        columns |= {name: pa.array(values, pa.string()) for name, values in states.items()}
         return pa.table(columns | {"persons": persons}, schema=CORRECTED_SCHEMA)
 
-    def _lists(self, name: str, places: Sequence[Place]) -> pa.ListArray:
-        """The named column of the rows at these places."""
-        columns = {digest: self.tables[digest][name].combine_chunks() for digest, _ in places}
-        return pa.concat_arrays([columns[digest].slice(row, 1) for digest, row in places])
+    def latest(self, imports: Iterable[HumanImport]) -> dict[str, str]:
+        """The last of these imports about each image, by their digest and sha256."""
+        return {sha256: one.digest for one in imports for sha256 in self.keys(one)}
 
-    def _counting_at(self, version: int) -> Mapping[str, Place]:
-        return self.places(self.log.active(version))
-
-    def places(self, imports: Sequence[HumanImport]) -> Mapping[str, Place]:
-        """The last row of these imports about each image, by its sha256."""
-        self._fetch(imports)
-        return {
-            sha256: (one.digest, row)
-            for one in imports
-            for row, sha256 in enumerate(self.tables[one.digest]["sha256"].to_pylist())
-        }
+    def _counting_at(self, version: int) -> Mapping[str, str]:
+        return self.latest(self.log.active(version))
 
     @cached_property
-    def tables(self) -> dict[str, pa.Table]:
-        """What was read so far, by digest."""
+    def _active(self) -> Mapping[str, HumanImport]:
+        return {one.digest: one for one in self.log.active()}
+
+    @cached_property
+    def _kept(self) -> dict[str, Mapping[str, pa.ListArray]]:
+        """Persons of lost imports that the tables hold, by digest and sha256."""
         return {}
 
-    def _fetch(self, imports: Sequence[HumanImport]) -> None:
-        missing = [one for one in imports if one.digest not in self.tables]
-        for one, table in zip(missing, map_in_order(self._read, missing, _READERS), strict=True):
-            self.tables[one.digest] = table
-
-    def _read(self, one: HumanImport) -> pa.Table:
-        uri = self.tree.human_rows(one.digest)
-        advice = "put the file back from a copy"
-        try:
-            table = decode_table(self.storage.read_bytes(uri), HUMAN_SCHEMA.names)
-        except ObjectMissing as error:
-            raise ShardError(f"{uri}: the rows of {one.reviewer} were removed; {advice}") from error
-        except PARQUET_ERRORS as error:
-            raise ShardError(f"{uri}: the rows of {one.reviewer} are damaged ({error}); {advice}") from error
-        if table.num_rows != one.images:
+    def _persons(self, one: HumanImport, sha256: str) -> pa.ListArray:
+        """Those of an image, as a list of one list."""
+        row = self.files.row(one, sha256)
+        if row is not None:
+            return row["persons"].combine_chunks()
+        if one.digest not in self._kept:
+            self._kept[one.digest] = self._of_tables(one)
+        if sha256 not in self._kept[one.digest]:
             raise ShardError(
-                f"{uri}: holds {table.num_rows} images of {one.reviewer}, {one.images} were imported; "
-                f"{advice}"
+                f"{self.files.named(one)} are lost, and needed for {self.keys(one)[sha256]}, of which the "
+                "tables do not hold them: put the file back from a copy; or "
+                f"`review.py undo --import {one.digest[:12]}`, run this again, and import the export anew"
             )
-        return table
+        return self._kept[one.digest][sha256]
+
+    def _of_tables(self, one: HumanImport) -> Mapping[str, pa.ListArray]:
+        if self.published is None:
+            return {}
+        read, version = self.published
+        counting = self._counting_at(version)
+        held = {sha: key for sha, key in self.keys(one).items() if counting.get(sha) == one.digest}
+        return read(one.reviewer, held)
 
 
 def put_lists(lists: pa.ListArray, rows: Sequence[int], instead: pa.ListArray) -> pa.ListArray:

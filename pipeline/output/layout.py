@@ -126,9 +126,14 @@ class OutputTree:
         """An entry of that log; numbers begin with 0."""
         return join_uri(self.human_log, f"{number:08d}.json")
 
+    @property
+    def imports(self) -> str:
+        """Folder of the rows of people's imports."""
+        return join_uri(self.review, "imports")
+
     def human_rows(self, digest: str) -> str:
         """The rows of one import by one reviewer."""
-        return join_uri(self.review, "imports", f"{digest[:32]}{_PARQUET}")
+        return join_uri(self.imports, f"{digest[:32]}{_PARQUET}")
 
     def unit(self, unit_id: str) -> str:
         """The file of one finished unit."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -11,7 +12,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline.output.files import PersonRows
-from pipeline.output.human_rows import HumanRows, Place, put_lists
+from pipeline.output.human_log import HumanImport
+from pipeline.output.human_rows import HumanRows, put_lists
 from pipeline.output.parquet import decode_stored
 from pipeline.output.schema import MODEL, UNIT_SCHEMA, persons_as_found
 from posrefine.errors import ObjectMissing, ShardError
@@ -69,24 +71,35 @@ class NetworkRows:
     def _told(self, images: pa.Table, generation: int) -> pa.Table:
         """What the network says of these images: `found`, `status`, `error`."""
         shas, units = (images[name].to_pylist() for name in ("sha256", "unit"))
+        self.people.files.fetch(self._imports[sha256][0] for sha256 in shas if sha256 in self._imports)
         read: dict[str, pa.Table] = {}
         parts = []
         for sha256, unit in zip(shas, units, strict=True):
-            if sha256 in self._places:
-                digest, row = self._places[sha256]
-                parts.append(self.people.tables[digest].select(_SAYS).slice(row, 1))
+            kept = self._kept(sha256)
+            if kept is not None:
+                parts.append(kept)
                 continue
             if unit not in read:
                 read[unit] = self._unit(unit, generation)
             parts.append(_row_of(read[unit], sha256))
         return pa.concat_tables([part.replace_schema_metadata(None) for part in parts])
 
+    def _kept(self, sha256: str) -> pa.Table | None:
+        """What this network found in an image, where an import was kept with it, be it an undone one."""
+        for one in self._imports.get(sha256, ()):
+            row = self.people.files.row(one, sha256)
+            if row is not None and self.people.files.run_id_of(one) == self.run_id:
+                return row.select(_SAYS)
+        return None
+
     @cached_property
-    def _places(self) -> Mapping[str, Place]:
-        """Any row about each image that has what this network found, an undone one too."""
-        return self.people.places(
-            [one for one in self.people.log.ever() if self.people.run_id_of(one) == self.run_id]
-        )
+    def _imports(self) -> Mapping[str, Sequence[HumanImport]]:
+        """All imports about each image, by its sha256, the last one first."""
+        found = defaultdict[str, list[HumanImport]](list)
+        for one in reversed(self.people.log.ever()):
+            for sha256 in self.people.keys(one):
+                found[sha256].append(one)
+        return found
 
     def _unit(self, unit: str, generation: int) -> pa.Table:
         uri = replace(self.people.tree, generation=generation).unit(unit)

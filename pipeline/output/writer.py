@@ -140,11 +140,11 @@ class OutputWriter:
             ) from error
 
     def human_rows(self, digest: str, data: bytes) -> None:
-        """Store the rows of an import, which count once the log names them."""
-        self.lock.confirm()
-        # One of that name says the same: an import that died, or was undone.
-        with suppress(ObjectExists):
-            self.output.storage.create(self.output.tree.human_rows(digest), data)
+        """Store the rows of an import, which count once the log names them.
+
+        One of that name says the same, or was damaged since.
+        """
+        self._put(self.output.tree.human_rows(digest), data)
 
     def over(self, uri: str, data: bytes) -> None:
         """Store an object that others are led by, over the one that was there."""

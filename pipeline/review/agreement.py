@@ -82,7 +82,7 @@ def _views(output: RunOutput, joints: int) -> _Views:
     human = output.human_rows()
     found: dict[str, dict[str, ReviewerView]] = defaultdict(dict)
     for one in human.log.active():
-        table = human.table(one)
+        table = human.files.table(one)
         for row, sha256 in enumerate(table["sha256"].to_pylist()):
             found[sha256].pop(one.reviewer, None)
             found[sha256][one.reviewer] = ReviewerView.of(table, row, one.reviewer, joints)
@@ -93,8 +93,8 @@ def _as_found_now(output: RunOutput, views: _Views) -> _Views:
     """The views with the persons of the output's own network, where another one was there at the import."""
     human = output.human_rows()
     run_id = output.require_record().run_id
-    old = [one for one in human.log.active() if human.run_id_of(one) != run_id]
-    stale = {sha256 for one in old for sha256 in human.table(one)["sha256"].to_pylist()}
+    old = [one for one in human.log.active() if human.files.run_id_of(one) != run_id]
+    stale = {sha256 for one in old for sha256 in human.files.table(one)["sha256"].to_pylist()}
     if not stale:
         return views
     nobody = Poses.none(SKELETONS[output.require_record().fingerprint.skeleton].num_joints)

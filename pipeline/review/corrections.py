@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-import logging
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
 from pipeline.output.finalize import finalize
-from pipeline.output.human_import import HumanImage, add_imports, digest_of, undo_imports
+from pipeline.output.human_import import (
+    HumanImage,
+    add_imports,
+    digest_of,
+    restore_imports,
+    undo_imports,
+)
 from pipeline.output.human_log import HumanImport
 from pipeline.output.publish import clean_tables
 from pipeline.output.record import RunRecord
@@ -19,6 +23,8 @@ from pipeline.output.schema import MODEL, SCHEMA_VERSION
 from pipeline.output.writer import OutputWriter, writing
 from pipeline.review.edits import Edits, edits_of
 from pipeline.review.formats.checks import printable, shown
+from pipeline.review.given import is_as_given
+from pipeline.review.imported import Imported, Undone
 from pipeline.review.labels import ReviewedImage, ReviewedPerson
 from pipeline.review.matched_images import MatchedImage, match_answers
 from pipeline.review.same_persons import oks_matrix, same_persons
@@ -26,101 +32,30 @@ from posrefine.errors import ConfigurationError
 from posrefine.poses import Poses
 from posrefine.skeletons import SKELETONS, Skeleton
 
-__all__ = ["Imported", "Undone", "import_reviews", "undo_reviews"]
-
-logger = logging.getLogger(__name__)
+__all__ = ["import_reviews", "undo_reviews"]
 
 _SHORTEST_ID = 6
 _LONGEST_NAME = 200
 
 
-@dataclass(frozen=True)
-class Imported:
-    """What an import did.
-
-    Attributes:
-        skeleton: of the run.
-        imports: those that were added; none where all was there already.
-        images: answers that found their image.
-        by_key: those of them that were found by key, because the tool lost the sha256.
-        gone: places of answers about images that the tables do not hold any more.
-        unseen: places of answers without anybody about images that failed.
-        edits: what reviewers did with the persons, by reviewer.
-        reviewed: images that are corrected now, in all.
-        outdone: images of which answers that were imported later count.
-    """
-
-    skeleton: Skeleton
-    imports: tuple[HumanImport, ...]
-    images: int
-    by_key: int
-    gone: tuple[str, ...]
-    unseen: tuple[str, ...]
-    edits: dict[str, Edits]
-    reviewed: int
-    outdone: int
-
-    def lines(self) -> Iterator[str]:
-        """For people."""
-        if not self.imports and self.images:
-            yield "nothing new: all of this was imported before"
-            if self.outdone:
-                yield (
-                    f"          in {self.outdone:,} of these images a later import counts; undo it to have "
-                    "these answers count again"
-                )
-        elif not self.imports:
-            yield "nothing imported: the files hold no answer about an image of the tables"
-        for one in self.imports:
-            yield (
-                f"import    {one.digest[:12]} of {one.reviewer}: {one.images:,} images, "
-                f"{one.persons:,} persons"
-            )
-        yield f"images    {self.images:,} reviewed"
-        if self.by_key:
-            yield f"          {self.by_key:,} of them matched by key alone: the tool lost the sha256"
-        for what, places in (
-            ("about images that were replaced or deleted since: left aside", self.gone),
-            ("with nobody in images that failed: left aside", self.unseen),
-        ):
-            if places:
-                yield f"          {len(places):,} answers {what}, as {places[0]}"
-        for reviewer, edits in self.edits.items():
-            if len(self.edits) > 1:
-                yield f"{reviewer}:"
-            yield from edits.lines(self.skeleton.joints)
-        yield f"tables    {self.reviewed:,} images are corrected now"
-
-
-@dataclass(frozen=True)
-class Undone:
-    """What an undo did.
-
-    Attributes:
-        imports: that count no more.
-        reviewed: images that are corrected still.
-    """
-
-    imports: tuple[HumanImport, ...]
-    reviewed: int
-
-    def lines(self) -> Iterator[str]:
-        """For people."""
-        for one in self.imports:
-            yield f"undone    {one.digest[:12]} of {one.reviewer}: {one.images:,} images"
-        yield f"tables    {self.reviewed:,} images are corrected now"
-
-
-def import_reviews(output: RunOutput, answers: Iterable[ReviewedImage], files: Sequence[str]) -> Imported:
+def import_reviews(
+    output: RunOutput,
+    answers: Iterable[ReviewedImage],
+    files: Sequence[str],
+    *,
+    unchanged_is_reviewed: bool = False,
+) -> Imported:
     """Take answers into an output, all or none, and publish its tables with them.
 
     Of two reviewers of one image both are kept; in the tables stands who was imported last, and of one import
-    who came last in it. What was imported already is not imported again.
+    who came last in it. What was imported already is not imported again. Images that came back exactly as
+    given out, without a mark that somebody looked, are left aside.
 
     Args:
         output: with finished tables.
         answers: whatever tool they came from.
         files: what they are called, for the log.
+        unchanged_is_reviewed: take in these images too.
 
     Raises:
         ConfigurationError: an answer does not fit; nothing is imported then.
@@ -135,7 +70,13 @@ def import_reviews(output: RunOutput, answers: Iterable[ReviewedImage], files: S
         told = [_told(one, skeleton, record.min_score) for one in matched.images]
         images: dict[str, dict[str, HumanImage]] = defaultdict(dict)
         edits: dict[str, list[Edits]] = defaultdict(list)
-        for one, (image, change) in zip(matched.images, told, strict=True):
+        unchanged, taken = list[str](), list[MatchedImage]()
+        for one, (image, change, is_unchanged) in zip(matched.images, told, strict=True):
+            if is_unchanged:
+                unchanged.append(image.place)
+            if is_unchanged and not unchanged_is_reviewed:
+                continue
+            taken.append(one)
             known = images[one.answer.reviewer].setdefault(image.sha256, image)
             if known is image:
                 edits[one.answer.reviewer].append(change)
@@ -146,14 +87,18 @@ def import_reviews(output: RunOutput, answers: Iterable[ReviewedImage], files: S
                 )
         said = [(reviewer, list(ones.values())) for reviewer, ones in images.items()]
         names = [printable(file) for file in files]
+        restored = restore_imports(writer, said, record.run_id)
         added = add_imports(writer, said, names, record.run_id) if said else ()
         reviewed = _publish(writer)
         outdone = _outdone(writer.output, said)
     return Imported(
         skeleton=skeleton,
         imports=added,
-        images=len(matched.images),
-        by_key=sum(one.matched_by == "image_key" for one in matched.images),
+        restored=restored,
+        images=len(taken),
+        by_key=sum(one.matched_by == "image_key" for one in taken),
+        unchanged=tuple(unchanged),
+        unchanged_is_reviewed=unchanged_is_reviewed,
         gone=matched.gone,
         unseen=matched.unseen,
         edits={name: Edits.merge(parts, skeleton.num_joints) for name, parts in edits.items()},
@@ -173,12 +118,14 @@ def undo_reviews(output: RunOutput, *, reviewer: str | None = None, import_id: s
     Raises:
         ConfigurationError: there is no such import, or several.
         OutputLocked: another process is at work there.
+        ShardError: the rows are lost of an import that would count instead; nothing is undone then.
     """
     if (reviewer is None) == (import_id is None):
         raise ConfigurationError("undo: name either --reviewer or --import")
     record = _require_tables(output)
     with writing(output, record.run_settings().lock_expiry_s) as writer:
-        active = writer.output.human_rows().log.active()
+        people = writer.output.human_rows()
+        active = people.log.active()
         if reviewer is not None:
             chosen = [one for one in active if one.reviewer == reviewer]
             names = ", ".join(sorted({one.reviewer for one in active})) or "nobody"
@@ -186,6 +133,7 @@ def undo_reviews(output: RunOutput, *, reviewer: str | None = None, import_id: s
                 raise ConfigurationError(f"--reviewer {reviewer}: nothing of theirs counts; there is {names}")
         else:
             chosen = [_by_id(active, import_id or "")]
+        people.require_without(chosen)
         undo_imports(writer, chosen)
         return Undone(tuple(chosen), _publish(writer))
 
@@ -205,7 +153,7 @@ def _outdone(output: RunOutput, said: Sequence[tuple[str, Sequence[HumanImage]]]
     """Of how many of these images another import counts."""
     ours, counting = {digest_of(name, images) for name, images in said}, output.human_rows().counting
     shas = {image.sha256 for _, images in said for image in images}
-    return sum(counting[sha256][0] not in ours for sha256 in shas)
+    return sum(counting[sha256] not in ours for sha256 in shas)
 
 
 def _require_tables(output: RunOutput) -> RunRecord:
@@ -260,8 +208,9 @@ def _checked(answer: ReviewedImage, skeleton: Skeleton) -> ReviewedImage:
     return answer
 
 
-def _told(one: MatchedImage, skeleton: Skeleton, min_score: float) -> tuple[HumanImage, Edits]:
-    """What is stored of an answer, and what it changed of the persons that count."""
+def _told(one: MatchedImage, skeleton: Skeleton, min_score: float) -> tuple[HumanImage, Edits, bool]:
+    """What is stored of an answer, what it changed of the persons that count, and whether that is nothing and
+    no mark says that somebody looked."""
     answer, image = one.answer, one.image
     persons, joints = answer.persons, skeleton.num_joints
     found = Poses.none(joints) if image.poses is None else image.poses
@@ -275,6 +224,13 @@ def _told(one: MatchedImage, skeleton: Skeleton, min_score: float) -> tuple[Huma
     like = oks_matrix(found.keypoints[shown], keypoints, visibility, boxes, skeleton.sigmas)
     same = same_persons(like.oks, stated)
     width, height = answer.width, answer.height
+    is_unchanged = not answer.is_marked and is_as_given(
+        persons, answer.persons_shown, found[shown], same, (width, height)
+    )
+    if is_unchanged:
+        edits = Edits.of_unchanged(len(persons), joints)
+    else:
+        edits = edits_of(found[shown], same, keypoints, visibility, (width, height))
     return (
         HumanImage(
             sha256=image.sha256 or "",
@@ -292,7 +248,8 @@ def _told(one: MatchedImage, skeleton: Skeleton, min_score: float) -> tuple[Huma
             status=image.status,
             error=image.error,
         ),
-        edits_of(found[shown], same, keypoints, visibility, (width, height)),
+        edits,
+        is_unchanged,
     )
 
 

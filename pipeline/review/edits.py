@@ -24,6 +24,8 @@ class Edits:
     Attributes:
         confirmed: persons whose labelled joints are all where the network had them, and that kept all joints
             inside the image.
+        unchanged: such persons of images that came back exactly as given, of which no mark says that
+            somebody looked.
         moved: the others that the network had found.
         added: that it had not.
         removed: that it had found, and that are not there.
@@ -31,10 +33,16 @@ class Edits:
     """
 
     confirmed: int
+    unchanged: int
     moved: int
     added: int
     removed: int
     distances_px: NDArray[np.float64]
+
+    @staticmethod
+    def of_unchanged(persons: int, joints: int) -> Edits:
+        """Of so many persons of which nobody knows whether anybody looked at them."""
+        return Edits(0, persons, 0, 0, 0, np.zeros((0, joints)))
 
     @staticmethod
     def merge(parts: Iterable[Edits], joints: int) -> Edits:
@@ -42,6 +50,7 @@ class Edits:
         found = list(parts)
         return Edits(
             confirmed=sum(part.confirmed for part in found),
+            unchanged=sum(part.unchanged for part in found),
             moved=sum(part.moved for part in found),
             added=sum(part.added for part in found),
             removed=sum(part.removed for part in found),
@@ -52,7 +61,7 @@ class Edits:
         """For people; `joints` are the names of the joints."""
         yield (
             f"persons   {self.confirmed:,} confirmed, {self.moved:,} moved, {self.added:,} added, "
-            f"{self.removed:,} removed"
+            f"{self.removed:,} removed" + (f", {self.unchanged:,} unchanged" if self.unchanged else "")
         )
         rows = []
         for name, column in zip(joints, self.distances_px.T, strict=True):
@@ -91,4 +100,11 @@ def edits_of(
         confirmed += not ((px > UNMOVED_PX) | (inside & ~labelled)).any()
         distances.append(px[None])
     kept = sum(row is not None for row in same)
-    return Edits(confirmed, kept - confirmed, len(same) - kept, len(found) - kept, np.concatenate(distances))
+    return Edits(
+        confirmed=confirmed,
+        unchanged=0,
+        moved=kept - confirmed,
+        added=len(same) - kept,
+        removed=len(found) - kept,
+        distances_px=np.concatenate(distances),
+    )

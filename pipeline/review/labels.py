@@ -61,12 +61,14 @@ class ReviewedPerson:
         visibility: [K] int8, COCO's: 0 not labelled, 1 labelled and hidden, 2 labelled and visible.
         bbox: left, top, width, height, image px; None where the tool has no boxes.
         person: of the pre-label that it was made from; None for those added, or where the tool lost it.
+        given: that pre-label, to know it again, as `given_of` says it; None where the tool lost it.
     """
 
     keypoints: NDArray[np.float32]
     visibility: NDArray[np.int8]
     bbox: tuple[float, float, float, float] | None = None
     person: int | None = None
+    given: str | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,6 +82,8 @@ class ReviewedImage:
         width, height: image px, as the file says.
         persons: all persons of the image.
         place: where in which file this stands, for errors and for the record.
+        persons_shown: how many pre-labels the task had; None where the tool lost it.
+        is_marked: whether the file says that somebody looked, be it that nothing was changed.
     """
 
     image_key: str | None
@@ -89,3 +93,5 @@ class ReviewedImage:
     height: int
     persons: tuple[ReviewedPerson, ...]
     place: str
+    persons_shown: int | None = None
+    is_marked: bool = False

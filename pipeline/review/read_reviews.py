@@ -113,6 +113,8 @@ def _image(answer: Answer, file: AnswerFile, reviewer: str | None) -> ReviewedIm
         height=answer.frame.height,
         persons=answer.persons,
         place=str(answer.place),
+        persons_shown=answer.persons_shown,
+        is_marked=answer.is_marked,
     )
 
 

@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
+
 from pipeline.export.coco import image_record, people, put_ground_truth
 from pipeline.export.fiftyone import encode_skeleton, keypoints, sample
 from pipeline.export.files import put_json_lines, put_zipped, spooled, write_array
@@ -15,6 +17,7 @@ from pipeline.export.source import address_for_tools
 from pipeline.review.formats.answer_files import Tool
 from pipeline.review.formats.cvat_tasks import cvat_labels, cvat_pieces, has_name_in_xml
 from pipeline.review.formats.pre_labels import TaskFile, about_task, exported
+from pipeline.review.given import GIVEN, given_of
 from pipeline.review.labels import ReviewTask
 from pipeline.storage import Storage
 from pipeline.storage.uris import join_uri
@@ -178,13 +181,15 @@ def _fiftyone_sample(task: ReviewTask, about: TaskFile) -> dict[str, Any]:
     image = exported(task, about.skeleton)
     shown, persons = image.shown(about.min_keypoint_score), keypoints(image)
     for index, person in enumerate(persons):
-        there = shown[index].tolist()
+        there, given = shown[index].tolist(), person["points"]
         person["points"] = [
             point if seen else [_ABSENT, _ABSENT] for point, seen in zip(person["points"], there, strict=True)
         ]
         person["visible"] = there
         person["joints"] = list(about.skeleton.joints)
         person["person"] = task.persons[index].person
+        points = np.array([point if seen else [0, 0] for point, seen in zip(given, there, strict=True)])
+        person[GIVEN] = given_of(points * (task.width, task.height), shown[index] > 0)
     return sample(image, address_for_tools(image, about.image_root), persons) | about_task(task)
 
 
@@ -204,10 +209,10 @@ def _coco_image(
 def _coco_people(task: ReviewTask, number: int, about: TaskFile) -> Iterator[dict[str, Any]]:
     """Which image they are of stands in every person too: tools keep attributes of persons, not of images."""
     image = exported(task, about.skeleton)
-    for person, record in zip(
-        task.persons, people(image, number, image.shown(about.min_keypoint_score)), strict=True
-    ):
-        kept = {"person": person.person, "sha256": task.sha256}
+    shown = image.shown(about.min_keypoint_score)
+    for person, record, flags in zip(task.persons, people(image, number, shown), shown, strict=True):
+        given = given_of(np.reshape(record["keypoints"], (-1, 3))[:, :2], flags > 0)
+        kept = {"person": person.person, "sha256": task.sha256, GIVEN: given}
         yield record | {"attributes": record["attributes"] | kept}
 
 

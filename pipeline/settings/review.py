@@ -56,6 +56,9 @@ class _Import(Settings):
     may_be_empty: bool = Field(
         False, description="let nobody be left in a file whose tasks showed persons: tools err this way"
     )
+    unchanged_is_reviewed: bool = Field(
+        False, description="take images that came back exactly as given, without a mark, as looked at"
+    )
 
 
 class ImportSettings(_Import, OutputSettings):

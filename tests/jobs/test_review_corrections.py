@@ -54,12 +54,20 @@ def test_corrections_come_back_are_told_count_and_can_be_undone(
     content["annotations"][0]["keypoints"][0] = 3.5
     file.write_text(json.dumps(content))
 
-    told = done("import", str(file), *output, "--reviewer", "ann")
+    taken = ["import", str(file), *output, "--reviewer", "ann", "--unchanged-is-reviewed"]
+    told = done(*taken)
     assert "4 reviewed" in told
     assert "1 moved" in told
+    assert "3 images, as" in told
     assert {image.source for image in standing.output.images()} == {MODEL, "ann"}
-    assert "imported before" in done("import", str(file), *output, "--reviewer", "ann")
+    assert "imported before" in done(*taken)
     assert done("imports", *output).count("ann: 4 images") == 1
+    (rows,) = Path(standing.output.tree.imports).iterdir()
+    rows.unlink()
+    assert "ann: 4 images" in (listed := done("imports", *output))
+    assert "its rows are lost" in listed
+    assert "restored" in done(*taken)
+    assert "lost" not in done("imports", *output)
     # What has come back is not asked for again, but by a second reviewer.
     export = ["export", *output, "--tool", "coco", "--to", str(tmp_path / "more")]
     told = done(*export)

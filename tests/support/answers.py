@@ -30,8 +30,9 @@ def answer(
     sha256: str | None = "",
     key: str | None = "",
     size: tuple[int, int] | None = None,
+    marked: bool = True,
 ) -> ReviewedImage:
-    """What a reviewer says about an image; "" for its own sha256 and key."""
+    """What a reviewer says about an image, and marks as looked at; "" for its own sha256 and key."""
     width, height = size or (image.width or 0, image.height or 0)
     return ReviewedImage(
         image_key=image.image_key if key == "" else key,
@@ -41,4 +42,5 @@ def answer(
         height=height,
         persons=tuple(persons),
         place=f"answers.json: image {image.image_key}",
+        is_marked=marked,
     )

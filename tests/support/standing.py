@@ -41,13 +41,13 @@ NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
 
 @lru_cache(maxsize=256)
-def picture(seed: int) -> bytes:
+def picture(seed: int, side_px: int = 4) -> bytes:
     """A tiny image file, another one for each seed; what is below 0 is none."""
     if seed < 0:
         return f"no picture {seed}".encode()
     file = io.BytesIO()
     colour = np.array([seed % 251, seed // 251 % 251, 7], np.uint8)
-    Image.fromarray(np.broadcast_to(colour, (4, 4, 3)).copy()).save(file, "PNG")
+    Image.fromarray(np.broadcast_to(colour, (side_px, side_px, 3)).copy()).save(file, "PNG")
     return file.getvalue()
 
 

@@ -23,6 +23,7 @@ class Answer:
         persons: in it.
         persons_shown: how many pre-labels the task had; None where the tool lost that.
         place: of the image in the file.
+        is_marked: whether the file says that somebody looked, be it that nothing was changed.
     """
 
     image_key: str | None
@@ -33,3 +34,4 @@ class Answer:
     persons: tuple[ReviewedPerson, ...]
     persons_shown: int | None
     place: Place
+    is_marked: bool = False

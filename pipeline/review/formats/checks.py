@@ -159,7 +159,10 @@ class PersonAnswer:
             )
 
     def person(
-        self, bbox: tuple[float, float, float, float] | None = None, number: int | None = None
+        self,
+        bbox: tuple[float, float, float, float] | None = None,
+        number: int | None = None,
+        given: str | None = None,
     ) -> ReviewedPerson:
         """The person; joints that were not named are not labelled.
 
@@ -177,7 +180,7 @@ class PersonAnswer:
             )
         if bbox is not None:
             self._require_box(bbox)
-        return ReviewedPerson(self._keypoints, self._visibility, bbox, number)
+        return ReviewedPerson(self._keypoints, self._visibility, bbox, number, given)
 
     def _require_box(self, bbox: tuple[float, float, float, float]) -> None:
         sound = all(math.isfinite(side) and abs(side) < _MOST_PX for side in bbox)

@@ -19,6 +19,7 @@ from pipeline.review.formats.checks import (
     whole_number,
     with_numbers_once,
 )
+from pipeline.review.given import GIVEN
 from pipeline.review.labels import ReviewedPerson
 from posrefine.skeletons import Skeleton
 
@@ -137,8 +138,9 @@ def _person(
     person = PersonAnswer(skeleton, frame, place)
     for position, joint in enumerate(names):
         person.add(joint, *flat[3 * position : 3 * position + 3])
-    number = whole_number(_attributes(record).get("person"), "the person's number", place)
-    return person.person(_box(record, place), number)
+    kept = _attributes(record)
+    number = whole_number(kept.get("person"), "the person's number", place)
+    return person.person(_box(record, place), number, text_of(kept, GIVEN))
 
 
 def _box(record: _Record, place: Place) -> tuple[float, float, float, float] | None:

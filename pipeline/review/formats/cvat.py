@@ -18,10 +18,12 @@ from pipeline.review.formats.checks import (
     Place,
     require_sha256,
     shown,
+    text_of,
     whole_number,
     with_numbers_once,
 )
 from pipeline.review.formats.xml_events import Element, iter_elements
+from pipeline.review.given import GIVEN, REVIEWED
 from pipeline.review.labels import ReviewedPerson
 from posrefine.skeletons import Skeleton
 
@@ -31,6 +33,8 @@ logger = logging.getLogger(__name__)
 
 PERSON, IMAGE_TAG = "person", "image"
 """Labels of the skeleton, and of the tag that keeps what an image is."""
+_EDITED = "semi-auto"
+"""What CVAT says of the source of a shape that came as "auto" and that somebody took hold of."""
 _SHAPES = {"box", "polygon", "polyline", "cuboid", "ellipse", "mask"}
 
 
@@ -62,6 +66,7 @@ class _Image:
     assignee: str | None = None
     about: dict[str, str] = field(default_factory=dict)
     persons: list[ReviewedPerson] = field(default_factory=list)
+    is_edited: bool = False
 
 
 @dataclass
@@ -122,6 +127,7 @@ class _Reading:
 
     def _start_in_image(self, image: _Image, element: Element) -> None:
         label = element.attributes.get("label", "")
+        image.is_edited |= element.attributes.get("source") == _EDITED
         place = image.place.at(f"line {element.line}", f"<{element.tag}> {label}")
         if element.tag == "skeleton":
             if label != PERSON:
@@ -139,6 +145,7 @@ class _Reading:
         assert self.person is not None
         assert self.image is not None
         joint = element.attributes.get("label")
+        self.image.is_edited |= element.attributes.get("source") == _EDITED
         place = self.image.place.at(f"line {element.line}", f"joint {joint}")
         if element.tag != "points":
             raise place.refusal(f"is a <{element.tag}>, wanted <points>")
@@ -161,7 +168,8 @@ class _Reading:
         place = image.place.at(f"line {element.line}", f"<skeleton> {PERSON}")
         self.person.require_all()
         number = whole_number(self.about_person.get("person"), "the person's number", place)
-        image.persons.append(self.person.person(number=number))
+        given = text_of(self.about_person, GIVEN)
+        image.persons.append(self.person.person(number=number, given=given))
         self.person = None
 
     def _end_image(self, image: _Image) -> Answer:
@@ -175,6 +183,7 @@ class _Reading:
             persons=with_numbers_once(image.persons),
             persons_shown=whole_number(image.about.get("persons_shown"), "persons_shown", image.place),
             place=image.place,
+            is_marked=image.is_edited or image.about.get(REVIEWED, "").lower() == "true",
         )
 
 

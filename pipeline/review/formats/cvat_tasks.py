@@ -13,14 +13,15 @@ import numpy as np
 from pipeline.review.formats.checks import HIDDEN, NOT_LABELLED
 from pipeline.review.formats.cvat import IMAGE_TAG, PERSON
 from pipeline.review.formats.pre_labels import TaskFile, about_task, exported
+from pipeline.review.given import GIVEN, REVIEWED, given_of
 from pipeline.review.labels import ReviewTask
 from posrefine.skeletons import Skeleton
 
 __all__ = ["cvat_labels", "cvat_pieces", "has_name_in_xml"]
 
 _NOT_IN_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
-_PERSON_ATTRIBUTES = ("person", "score")
-_IMAGE_ATTRIBUTES = ("image_key", "sha256", "reviewer", "reason", "persons_shown")
+_PERSON_ATTRIBUTES = ("person", "score", GIVEN)
+_IMAGE_ATTRIBUTES = (REVIEWED, "image_key", "sha256", "reviewer", "reason", "persons_shown")
 _STANDING = {
     "nose": (50, 10), "head": (50, 6), "neck": (50, 18),
     "left_eye": (53, 7), "left_ear": (56, 9), "left_shoulder": (62, 22), "left_elbow": (68, 36),
@@ -50,7 +51,13 @@ def cvat_labels(skeleton: Skeleton) -> bytes:
 
 
 def _attribute(name: str) -> dict[str, object]:
-    return {"name": name, "input_type": "text", "mutable": False, "values": [""], "default_value": ""}
+    kind, value = _kind(name)
+    return {"name": name, "input_type": kind, "mutable": False, "values": [value], "default_value": value}
+
+
+def _kind(name: str) -> tuple[str, str]:
+    """Of an attribute: how it is shown, and what it is before anybody says otherwise."""
+    return ("checkbox", "false") if name == REVIEWED else ("text", "")
 
 
 def _places(skeleton: Skeleton) -> list[tuple[float, float]]:
@@ -109,9 +116,9 @@ def cvat_pieces(tasks: Iterable[ReviewTask], about: TaskFile, name: str) -> Iter
 def _labels_xml(skeleton: Skeleton) -> str:
     def label(name: str, kind: str, attributes: Iterable[str] = (), parent: str = "") -> str:
         inside = "".join(
-            f"<attribute><name>{one}</name><mutable>False</mutable><input_type>text</input_type>"
-            "<default_value></default_value><values></values></attribute>"
-            for one in attributes
+            f"<attribute><name>{one}</name><mutable>False</mutable><input_type>{kind_of}</input_type>"
+            f"<default_value>{value}</default_value><values>{value}</values></attribute>"
+            for one, (kind_of, value) in ((one, _kind(one)) for one in attributes)
         )
         of = f"<parent>{escape(parent)}</parent>" if parent else ""
         return (
@@ -141,10 +148,12 @@ def _image(task: ReviewTask, about: TaskFile, number: int) -> str:
                 f'outside="{int(shown[index, joint] == NOT_LABELLED)}" '
                 f'occluded="{int(shown[index, joint] == HIDDEN)}" points="{x:.2f},{y:.2f}"></points>'
             )
-        lines += _attributes({"person": person.person, "score": f"{person.score:.4f}"}, indent=6)
+        given = given_of(points[index].round(2), shown[index] != NOT_LABELLED)
+        about_person = {"person": person.person, "score": f"{person.score:.4f}", GIVEN: given}
+        lines += _attributes(about_person, indent=6)
         lines.append("    </skeleton>")
     lines.append(f'    <tag label="{IMAGE_TAG}" source="auto">')
-    lines += _attributes(about_task(task), indent=6)
+    lines += _attributes({REVIEWED: "false"} | about_task(task), indent=6)
     lines += ["    </tag>", "  </image>"]
     return "\n".join(lines) + "\n"
 

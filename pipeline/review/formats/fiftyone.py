@@ -21,6 +21,7 @@ from pipeline.review.formats.checks import (
     whole_number,
     with_numbers_once,
 )
+from pipeline.review.given import GIVEN, REVIEWED
 from pipeline.review.labels import ReviewedPerson
 from posrefine.skeletons import Skeleton
 
@@ -68,7 +69,13 @@ def read_fiftyone(
             persons=with_numbers_once(persons),
             persons_shown=whole_number(_plain(sample.get("persons_shown")), "persons_shown", here),
             place=here,
+            is_marked=REVIEWED in _tags(sample),
         )
+
+
+def _tags(sample: Mapping[str, Any]) -> list[Any]:
+    tags = sample.get("tags")
+    return tags if isinstance(tags, list) else []
 
 
 def _keypoints(sample: Mapping[str, Any], place: Place) -> list[Any]:
@@ -119,7 +126,8 @@ def _person(
                 "flags do not belong together, wanted absent points (NaN) where visible is 0 and nowhere else"
             )
         person.add(joint, x * frame.width, y * frame.height, flag)
-    return person.person(number=whole_number(_plain(keypoint.get("person")), "the person's number", place))
+    number = whole_number(_plain(keypoint.get("person")), "the person's number", place)
+    return person.person(number=number, given=text_of(keypoint, GIVEN))
 
 
 def _flags(keypoint: Mapping[str, Any], joints: int, place: Place) -> Sequence[Any]:

@@ -130,6 +130,8 @@ def _answer(
         persons=with_numbers_once(found),
         persons_shown=whole_number(data.get("persons_shown"), "persons_shown", place),
         place=place,
+        # Whoever submits an annotation has looked: pre-labels alone are predictions.
+        is_marked=True,
     )
 
 
