@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,7 @@ from pipeline.settings.sources import load_settings
 from pipeline.storage import Storage
 from posrefine.errors import ConfigurationError, ShardError
 
+ROOT = Path(__file__).parents[3]
 UNITS = ([result(0, some_poses(3, 0)), result(1, None)], [result(2, some_poses(2, 2))])
 
 
@@ -31,6 +33,40 @@ def test_every_reader_passes_over_what_is_no_unit(tmp_path: Path):
     strangers: list[str] = []
     assert len(list(output.unit_files(strangers))) == 2
     assert strangers == [".DS_Store", "u000000 (copy).parquet"]
+
+
+def test_units_of_later_generations_are_known_by_the_same_rule(tmp_path: Path):
+    output = RunOutput.at(write_run(tmp_path / "run", UNITS), Storage())
+    later = tmp_path / "run" / "generations"
+    for folder, name in (
+        ("g0002/units", "u000002.parquet"),
+        ("g0003/units", "u000003.parquet"),
+        ("g0002/units", ".DS_Store"),
+        ("g0002/units", "u000004 (copy).parquet"),
+        ("g0002/units/backup", "u000005.parquet"),
+        ("g0002", "u000006.parquet"),
+    ):
+        (later / folder).mkdir(parents=True, exist_ok=True)
+        (later / folder / name).write_bytes(b"words")
+
+    assert output.unit_etags(1).keys() == {"u000000", "u000001"}
+    assert output.unit_etags(2).keys() == {"u000000", "u000001", "u000002"}
+    assert output.unit_etags(3).keys() == {"u000000", "u000001", "u000002", "u000003"}
+    listed = {file.unit_id: file.etag for file in output.of(2).unit_files()}
+    assert output.unit_etags(2)["u000002"] == listed["u000002"]
+
+
+def test_units_are_listed_and_told_from_strangers_in_one_file_and_asked_for_by_one_noun():
+    sources = {str(path.relative_to(ROOT)): path.read_text() for path in (ROOT / "pipeline").rglob("*.py")}
+
+    def where(pattern: str) -> set[str]:
+        return {name for name, text in sources.items() if re.search(pattern, text)}
+
+    rule = "pipeline/output/files.py"
+    assert where(r"storage\.list\(\S*tree\.units\)") == where(r"u\[0-9\]\+") == {rule}
+    assert where(r"\blist_(all_)?units\(") == {
+        rule, "pipeline/output/run_output.py", "pipeline/output/row_files.py"
+    }  # fmt: skip
 
 
 @pytest.mark.parametrize("damage", [b"", b"words", None])
