@@ -9,7 +9,7 @@ from ray.exceptions import GetTimeoutError
 from pipeline.settings.run import RunSettings
 from pipeline.stages.cluster import LOAD_CPUS, ClusterLayout, cluster_layout, cluster_nodes
 from posrefine.errors import ConfigurationError
-from posrefine.inference.fast.device import Precision, choose_dtype
+from posrefine.inference.fast.device import Precision, available_device, choose_dtype
 
 __all__ = ["decide_precision"]
 
@@ -23,7 +23,7 @@ def decide_precision(settings: RunSettings) -> Precision:
         ConfigurationError: the actors fit no machine, or no device of their kind is free.
     """
     plan, nodes = cluster_layout(settings, cluster_nodes()), len(cluster_nodes())
-    device = "cuda" if plan.gpus_per_actor else "cpu"
+    device = "auto" if plan.gpus_per_actor else "cpu"
     if device == "cpu" and nodes == 1:
         return _faster_on(device)
     return _ask_a_machine(plan, device)
@@ -46,6 +46,5 @@ def _ask_a_machine(plan: ClusterLayout, device: str) -> Precision:
 
 
 def _faster_on(device: str) -> Precision:
-    available = device if device == "cpu" or torch.cuda.is_available() else "cpu"
-    dtype = choose_dtype(Precision.AUTO, torch.device(available))
+    dtype = choose_dtype(Precision.AUTO, available_device(device))
     return Precision.BFLOAT16 if dtype is torch.bfloat16 else Precision.FLOAT32

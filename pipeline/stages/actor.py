@@ -33,8 +33,9 @@ class InferenceActor:
         self._ledger, self._image_timeout_s = context.ledger, context.settings.image_timeout_s
         ray.get(self._ledger.announce_actor.remote())
         device = context.settings.device
-        if device == "auto":
-            device = "cuda" if ray.get_gpu_ids() and torch.cuda.is_available() else "cpu"
+        if device == "auto" and not ray.get_gpu_ids():
+            # Those of this machine are not for this actor.
+            device = "cpu"
         network, image_ids = ray.get([context.network, context.image_ids])
         try:
             self._annotate: UnitAnnotator | PosRefineError = UnitAnnotator(

@@ -12,6 +12,7 @@ import ray
 
 from pipeline.settings.run import RunSettings
 from posrefine.errors import ConfigurationError
+from posrefine.inference.fast.device import no_such_device
 
 __all__ = [
     "COMMIT_CPUS",
@@ -111,15 +112,18 @@ def cluster_layout(
         bytes_per_actor: memory of an actor, see `actor_bytes`.
 
     Raises:
-        ConfigurationError: the actors asked for do not fit any machine, or leave no CPU for loading.
+        ConfigurationError: the actors asked for do not fit any machine, or leave no CPU for loading; or they
+            are to be on GPUs, and there is none.
     """
     nodes = [node for node in nodes if node.cpus > _kept_for_tasks(node.cpus)]
     if not nodes:
         raise ConfigurationError("the Ray cluster has no machine with CPUs; start one that has")
-    has_gpus = settings.device != "cpu" and any(node.gpus for node in nodes)
+    has_gpus = any(node.gpus for node in nodes)
     gpus = settings.num_gpus_per_actor
+    if settings.device == "cuda" and gpus != 0 and not has_gpus:
+        raise no_such_device("cuda", "no machine of the Ray cluster has a GPU")
     if gpus is None:
-        gpus = 1.0 if has_gpus or settings.device == "cuda" else 0.0
+        gpus = 1.0 if has_gpus and settings.device != "cpu" else 0.0
     if gpus or settings.num_cpus_per_actor is not None:
         return _as_asked(settings, nodes, gpus)
     return _on_every_core(settings, nodes, _threads_for_memory(nodes, bytes_per_actor))

@@ -25,7 +25,7 @@ from ray.train.torch import TorchTrainer
 
 from pipeline.live_line import live_line
 from pipeline.model.stored_weights import load_stored_weights
-from pipeline.ray_session import ray_session
+from pipeline.ray_session import ray_session, unwrapped_worker_errors
 from pipeline.settings.training import TrainSettings
 from pipeline.storage import Storage
 from pipeline.storage.uris import is_s3, normalise_uri
@@ -38,6 +38,7 @@ from pipeline.training.sources import open_data
 from pipeline.training.worker import CHECKPOINT_NAME, train_worker
 from posrefine.build import build_model
 from posrefine.errors import ConfigurationError, PosRefineError, TrainingError
+from posrefine.inference.fast.device import available_device, no_such_device
 from posrefine.skeletons import SKELETONS
 from posrefine.training.checkpoint import load_checkpoint
 
@@ -85,7 +86,7 @@ def _prepare(settings: TrainSettings, storage: Storage) -> TrainingJob:
 def _fit(job: TrainingJob) -> Checkpoint:
     """Run the training processes to the end; the last checkpoint."""
     settings = job.settings
-    gpus = int(ray.cluster_resources().get("GPU", 0)) if settings.device != "cpu" else 0
+    gpus = _gpus(settings.device, settings.workers or 1)
     workers = settings.workers or max(1, gpus)
     _require_room(workers, settings.worker_cpus)
     processes = "1 training process" if workers == 1 else f"{workers} training processes"
@@ -100,7 +101,7 @@ def _fit(job: TrainingJob) -> Checkpoint:
         train_loop_config={"job": job, "board": board},
         scaling_config=ScalingConfig(
             num_workers=workers,
-            use_gpu=gpus > 0 or settings.device == "cuda",
+            use_gpu=gpus > 0,
             resources_per_worker={"CPU": settings.worker_cpus},
         ),
         run_config=RunConfig(
@@ -134,6 +135,24 @@ def _fit_beside(trainer: TorchTrainer) -> Result:
 
     threading.Thread(target=fit, name="ray-train", daemon=True).start()
     return result.result()
+
+
+def _gpus(device: str, workers: int) -> int:
+    """GPUs of the cluster to train on; `ConfigurationError` where more are wanted than there are."""
+    gpus = int(ray.cluster_resources().get("GPU", 0)) if device != "cpu" else 0
+    if device == "cuda" and not gpus:
+        raise no_such_device("cuda", "no machine of the Ray cluster has a GPU")
+    if not gpus:
+        return 0
+    if workers > gpus:
+        raise ConfigurationError(
+            f"{workers} training processes of a GPU each: the cluster has {gpus}; lower --workers, or choose "
+            "--device cpu"
+        )
+    # Where Torch cannot use what Ray counts, Ray Train would end with an error of its own about NCCL.
+    with unwrapped_worker_errors():
+        found = ray.get(ray.remote(num_cpus=0, num_gpus=1)(available_device).remote(device))
+    return gpus if found.type == "cuda" else 0
 
 
 def _require_room(workers: int, cpus_per_worker: float) -> None:

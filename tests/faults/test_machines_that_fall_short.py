@@ -23,10 +23,16 @@ from support.annotation import (
 from support.images import encode, gradient
 from support.ray_cluster import started_cluster
 
+from jobs.train import main as train
+
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:ray")
 
 IMAGES = some_images(20)
 LEAST_OBJECT_STORE_BYTES = 78_643_200
+SMALL_TRAINING = [
+    "--model", "posrefine_tiny", "--input-sizes", "64", "--batch-size", "2", "--epochs", "1",
+    "--synthetic", "2",
+]  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -75,6 +81,22 @@ def test_an_actor_that_cannot_start_ends_the_run_within_a_minute_with_the_reason
     assert time.monotonic() - began < 120  # a silent wait would take ten minutes
     assert "device 'cuda' cannot be used here" in capsys.readouterr().err
     assert "choose auto, cpu" in json.loads(Path(output, "outcome.json").read_text())["message"]
+
+
+def test_a_training_on_a_gpu_that_torch_cannot_use_ends_with_the_same_words(
+    cluster: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    assert train([*SMALL_TRAINING, "--output", str(tmp_path), "--device", "cuda"]) == 2
+    said = capsys.readouterr().err
+    assert "device 'cuda' cannot be used here (" in said
+    assert "choose auto, cpu" in said
+
+
+def test_more_training_processes_than_gpus_are_refused_instead_of_waited_for(
+    cluster: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    assert train([*SMALL_TRAINING, "--output", str(tmp_path), "--workers", "2"]) == 2
+    assert "2 training processes of a GPU each: the cluster has 1; lower --workers" in capsys.readouterr().err
 
 
 def test_weights_that_cannot_be_read_end_the_run_before_anything_starts(

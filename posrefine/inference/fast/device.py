@@ -9,7 +9,7 @@ import torch
 from posrefine.errors import ConfigurationError
 from posrefine.inference.fast.prepare import bfloat16_is_fast
 
-__all__ = ["Precision", "available_device", "choose_dtype"]
+__all__ = ["Precision", "available_device", "choose_dtype", "no_such_device"]
 
 
 class Precision(StrEnum):
@@ -38,11 +38,14 @@ def available_device(name: str | torch.device) -> torch.device:
         device = torch.device(name)
         device = torch.empty(0, device=device).device
     except (RuntimeError, AssertionError) as error:
-        raise ConfigurationError(
-            f"device {str(name)!r} cannot be used here ({str(error).splitlines()[0]}); "
-            f"choose auto, cpu{', cuda' if torch.cuda.is_available() else ''}"
-        ) from error
+        raise no_such_device(str(name), str(error).splitlines()[0]) from error
     return device
+
+
+def no_such_device(name: str, reason: str) -> ConfigurationError:
+    """The error of a device that was named and is not there, the same wherever that is found out."""
+    others = ", cuda" if name != "cuda" and torch.cuda.is_available() else ""
+    return ConfigurationError(f"device {name!r} cannot be used here ({reason}); choose auto, cpu{others}")
 
 
 def choose_dtype(precision: Precision, device: torch.device) -> torch.dtype:

@@ -91,7 +91,13 @@ def test_more_actors_than_fit_are_refused_before_anything_waits_for_them():
     with pytest.raises(ConfigurationError, match=r"3 actors of 1 CPUs.*room for 2"):
         cluster_layout(settings_of(actors=3, num_cpus_per_actor=1), [NodeResources(3, 0)])
     with pytest.raises(ConfigurationError, match="room for 0"):
-        cluster_layout(settings_of(device="cuda"), [NodeResources(8, 0)])
+        cluster_layout(settings_of(num_gpus_per_actor=2), [NodeResources(8, 1)])
+
+
+@pytest.mark.parametrize("gpus", [None, 0.5, 2])
+def test_gpus_that_no_machine_has_are_refused_by_the_name_of_the_device(gpus: float | None):
+    with pytest.raises(ConfigurationError, match=r"device 'cuda' cannot be used here \(no machine"):
+        cluster_layout(settings_of(device="cuda", num_gpus_per_actor=gpus), [NodeResources(8, 0)])
 
 
 @given(cpus=st.integers(1, 256), machines=st.integers(1, 4))
