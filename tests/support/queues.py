@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pipeline.output.review_queue import QueuedImage, QueueRecord, Reason, ReviewQueue
 from pipeline.output.schema import ImageResult
 
-__all__ = ["queue_of"]
+__all__ = ["chosen_by", "queue_of"]
 
 
 def queue_of(images: Sequence[ImageResult], control: int) -> ReviewQueue:
@@ -24,3 +24,8 @@ def queue_of(images: Sequence[ImageResult], control: int) -> ReviewQueue:
         against=None, images=6, images_ok=6,
     )  # fmt: skip
     return ReviewQueue(record, tuple(queued))
+
+
+def chosen_by(queue: ReviewQueue, reason: Reason) -> list[QueuedImage]:
+    """The images of a queue that are in it for this reason."""
+    return [entry for entry in queue.images if entry.reason is reason]

@@ -152,3 +152,8 @@ def made_up_set(folder: Path, images: int = 12, seed: int = 0) -> dict[str, Any]
     for image in annotations["images"]:
         (folder / image["file_name"]).write_bytes(encode(gradient(image["width"], image["height"])))
     return annotations
+
+
+def usable(images: Sequence[ImageResult]) -> list[tuple[ImageResult, Poses]]:
+    """The images that did not fail, with their persons."""
+    return [(image, image.poses) for image in images if image.poses is not None]

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import io
 import json
 import logging
 import random
 import re
-import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from support.changed_exports import KEY, WHOLE, cvat, images, of_json, read, refused
 from support.labelling_tools import (
     Labelled,
     LabelledImage,
@@ -23,42 +22,7 @@ from support.labelling_tools import (
     label_studio_tasks,
 )
 
-from pipeline.review.labels import ReviewedImage
-from pipeline.review.read_reviews import read_reviews
-from pipeline.storage import Storage
-from posrefine.errors import ConfigurationError
 from posrefine.skeletons import COCO
-
-WHOLE = dict.fromkeys(COCO.joints, (10.0, 20.0, 2)) | {"nose": (30.5, 40.25, 1), "left_ear": (0.0, 0.0, 0)}
-KEY = "a.jpg"
-
-
-def images(*persons: Labelled) -> list[LabelledImage]:
-    return [LabelledImage(KEY, "ab" * 32, 640, 480, persons or (Labelled(WHOLE, 0),))]
-
-
-def read(path: Path, **asked: Any) -> list[ReviewedImage]:
-    return list(read_reviews(Storage(), str(path), COCO, **asked))
-
-
-def refused(path: Path, *words: str, **asked: Any) -> None:
-    """By an error that names the file and all the words."""
-    with pytest.raises(ConfigurationError) as error:
-        read(path, **asked)
-    for word in (str(path), *words):
-        assert word in str(error.value), str(error.value)
-
-
-def cvat(folder: Path, change: Callable[[str], str] = lambda text: text) -> Path:
-    text = cvat_xml(images(), "ann", random.Random(0))
-    changed = change(text)
-    (folder / "annotations.xml").write_text(changed, encoding="utf-8")
-    return folder / "annotations.xml"
-
-
-def of_json(folder: Path, content: Any) -> Path:
-    (folder / "export.json").write_text(json.dumps(content))
-    return folder / "export.json"
 
 
 def label_studio(folder: Path, change: Callable[[dict[str, Any]], None]) -> Path:
@@ -269,13 +233,6 @@ def test_the_box_of_a_rectangle_that_was_turned_in_label_studio_is_around_it(tmp
     np.testing.assert_allclose(image.persons[0].bbox or (), (320 - 96, 240, 96, 64))
 
 
-def test_names_that_a_terminal_would_obey_are_written_out(tmp_path: Path):
-    content = coco_content(images(), "ann", random.Random(0))
-    content["images"][0].update(file_name="\x1b[2J\ud800.jpg")
-    (image,) = read(of_json(tmp_path, content))
-    assert image.place.endswith(r"\x1b[2J\ud800.jpg")
-
-
 @pytest.mark.parametrize("shown", [1, 0])
 def test_a_file_that_has_lost_everybody_is_refused_unless_nobody_was_there(shown: int, tmp_path: Path):
     """CVAT #5600, #5831 and FiftyOne #7520: exports and imports without anybody, and without an error."""
@@ -405,73 +362,3 @@ def test_the_same_answer_twice_is_one_and_two_answers_of_one_reviewer_are_refuse
     other = images(Labelled(WHOLE | {"nose": (1.0, 1.0, 2)}, 0))
     (tmp_path / "b.xml").write_text(cvat_xml(other, "ann", random.Random(1)))
     refused(tmp_path, "ann has another answer about this image", "a.xml")
-
-
-# Files that mean harm.
-
-
-def test_xml_that_declares_entities_or_types_is_refused(tmp_path: Path):
-    bomb = '<!DOCTYPE a [<!ENTITY b "bbbb"><!ENTITY c "&b;&b;">]><annotations>&c;</annotations>'
-    (tmp_path / "a.xml").write_text(bomb)
-    refused(tmp_path / "a.xml", "declares a document type or entities")
-    outside = '<!DOCTYPE a SYSTEM "file:///etc/passwd"><annotations></annotations>'
-    (tmp_path / "a.xml").write_text(outside)
-    refused(tmp_path / "a.xml", "declares a document type")
-
-
-@pytest.mark.parametrize(
-    ("text", "words"),
-    [
-        ("<annotations>" + "<a>" * 100, "lie in more than"),
-        ("<annotations><a>" + "x" * 2**21, "more than 1048576 characters"),
-        ('<annotations a="' + "x" * 2**23, "an element of more than"),
-    ],
-)
-def test_xml_that_would_fill_the_memory_is_refused(text: str, words: str, tmp_path: Path):
-    (tmp_path / "a.xml").write_text(text)
-    refused(tmp_path / "a.xml", words)
-
-
-def test_archives_are_unpacked_within_bounds_and_what_is_broken_in_them_is_said(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-):
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
-        archive.writestr("../../annotations.xml", cvat_xml(images(), "ann", random.Random(0)))
-        archive.writestr("__MACOSX/annotations.xml", "none")
-    whole = buffer.getvalue()
-    path = tmp_path / "ann.zip"
-    path.write_bytes(whole)
-    assert len(read(path)) == 1
-    assert [one.name for one in tmp_path.iterdir()] == ["ann.zip"]
-    path.write_bytes(whole[: len(whole) // 2])
-    refused(path, "no readable zip")
-    damaged = bytearray(whole)
-    damaged[200:220] = bytes(20)
-    path.write_bytes(bytes(damaged))
-    refused(path, "annotations.xml", "cannot be unpacked")
-    path.write_bytes(whole)
-    monkeypatch.setattr("pipeline.review.formats.answer_files._MOST_BYTES", 100)
-    refused(path, "holds more than 100 bytes")
-
-
-@pytest.mark.parametrize(
-    ("text", "words"),
-    [
-        ("", "no export that is known"),
-        ("hello", "no export that is known"),
-        ("{}", "no export that is known"),
-        ('[{"image_id": 1, "keypoints": []}]', "COCO's results"),
-        ("[1, 2]", "data is None"),
-        ('[{"data": {}, "annotations": [' + "[" * 100_000, "no JSON"),
-    ],
-)
-def test_files_of_nobody_are_refused(text: str, words: str, tmp_path: Path):
-    (tmp_path / "a.json").write_text(text)
-    refused(tmp_path / "a.json", words)
-
-
-def test_nothing_at_an_address_and_the_file_of_another_tool_are_refused(tmp_path: Path):
-    with pytest.raises(ConfigurationError, match="no export of a tool is there"):
-        read(tmp_path / "missing")
-    refused(cvat(tmp_path), "is an export of cvat, wanted one of coco", tool="coco")
