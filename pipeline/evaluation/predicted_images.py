@@ -48,7 +48,7 @@ def predicted_images(
     persons: pa.StructArray,
     persons_per_image: NDArray[np.int64],
     annotations: Annotations,
-    protocol: OksRules,
+    rules: OksRules,
 ) -> PredictedImages:
     """Find out which annotated images the rows are, and check them.
 
@@ -57,13 +57,13 @@ def predicted_images(
         persons: rows with `PERSON_COLUMNS`, image by image.
         persons_per_image: [N].
         annotations: what the images may be.
-        protocol: what the persons' joints must be.
+        rules: what the persons' joints must be.
 
     Raises:
         ConfigurationError: the run's skeleton is not the protocol's, or file names do not tell which image is
             which.
     """
-    _require_skeleton(images, protocol)
+    _require_skeleton(images, rules)
     stated = np.asarray(pc.fill_null(images["image_id"], NO_IMAGE), np.int64)
     found = annotations.find(images["image_key"].to_pylist(), stated)
     keys, ids, truth = found.keys, found.settled(), annotations.truth
@@ -73,7 +73,7 @@ def predicted_images(
     counted = known & first
     persons_found = Detections(
         image_ids=np.repeat(ids, persons_per_image),
-        keypoints=_keypoints(persons, protocol),
+        keypoints=_keypoints(persons, rules),
         scores=np.asarray(pc.struct_field(persons, "score"), np.float64),
     ).select(np.repeat(counted, persons_per_image))
     usable, not_finite = drop_not_finite(persons_found)
@@ -82,24 +82,24 @@ def predicted_images(
         *Finding.of("duplicate_predictions", keys[known & ~first]),
         *not_finite,
         *Finding.of("images_corrected", keys[counted & (np.asarray(images["source"], object) != MODEL)]),
-        *_check_frames(images, ids, counted, truth, protocol),
+        *_check_frames(images, ids, counted, truth, rules),
     ]
     failed = np.asarray(pc.not_equal(images["status"], ImageStatus.OK.value))
     return PredictedImages(found.select(counted), ids[counted], failed[counted], usable, tuple(findings))
 
 
-def _require_skeleton(images: pa.Table, protocol: OksRules) -> None:
+def _require_skeleton(images: pa.Table, rules: OksRules) -> None:
     name = (images.schema.metadata or {}).get(b"posrefine.skeleton", b"").decode()
-    if name and name != protocol.skeleton.name:
+    if name and name != rules.skeleton.name:
         raise ConfigurationError(
-            f"predictions: the run's skeleton is {name}, protocol {protocol.name} wants "
-            f"{protocol.skeleton.name}; choose the other protocol and its annotations"
+            f"predictions: the run's skeleton is {name}, protocol {rules.name} wants "
+            f"{rules.skeleton.name}; choose the other protocol and its annotations"
         )
 
 
-def _keypoints(persons: pa.StructArray, protocol: OksRules) -> NDArray[np.float64]:
+def _keypoints(persons: pa.StructArray, rules: OksRules) -> NDArray[np.float64]:
     """[D, K, 2] float64, image px."""
-    joints = protocol.skeleton.num_joints
+    joints = rules.skeleton.num_joints
     lists = pc.struct_field(persons, "keypoints")
     lengths = np.asarray(pc.list_value_length(lists))
     if np.any(lengths != 2 * joints):
@@ -115,7 +115,7 @@ def _check_frames(
     ids: NDArray[np.int64],
     counted: NDArray[np.bool_],
     truth: GroundTruth,
-    protocol: OksRules,
+    rules: OksRules,
 ) -> list[Finding]:
     """Images whose keypoints may be in another frame than the annotations."""
     keys = np.array(images["image_key"].to_pylist(), object)[counted]
@@ -130,7 +130,7 @@ def _check_frames(
     applied = (
         json.loads((images.schema.metadata or {}).get(b"posrefine.settings", b"{}")).get("exif") == "apply"
     )
-    exif = rotated if protocol.name == "coco" and applied else np.zeros_like(rotated)
+    exif = rotated if rules.name == "coco" and applied else np.zeros_like(rotated)
     return [
         *Finding.of("exif_rule_applied", keys[exif]),
         *Finding.of("swapped_sizes", keys[swapped & ~exif]),

@@ -39,12 +39,12 @@ class JudgedImage:
 
 
 def judged_images(
-    images: Iterable[ImageResult], annotations: Annotations, protocol: OksRules
+    images: Iterable[ImageResult], annotations: Annotations, rules: OksRules
 ) -> Iterator[JudgedImage]:
     """The annotated images among `images` that did not fail and in which there are persons to be found."""
     usable = (image for image in images if image.poses is not None)
     for some in _batches(usable, _IMAGES_AT_ONCE):
-        yield from _judge(some, annotations, protocol)
+        yield from _judge(some, annotations, rules)
 
 
 def _batches(images: Iterable[ImageResult], size: int) -> Iterator[list[ImageResult]]:
@@ -58,9 +58,7 @@ def _batches(images: Iterable[ImageResult], size: int) -> Iterator[list[ImageRes
         yield batch
 
 
-def _judge(
-    images: Sequence[ImageResult], annotations: Annotations, protocol: OksRules
-) -> Iterator[JudgedImage]:
+def _judge(images: Sequence[ImageResult], annotations: Annotations, rules: OksRules) -> Iterator[JudgedImage]:
     by_id = {image_id: image for image, image_id in zip(images, _ids(images, annotations), strict=True)}
     by_id.pop(NO_IMAGE, None)
     everyone = annotations.truth
@@ -69,7 +67,7 @@ def _judge(
     if len(chosen) == 0:
         return
     truth = everyone.select(np.searchsorted(everyone.image_ids, chosen))
-    errors = judge_joints(truth, _detections(by_id, protocol), protocol)
+    errors = judge_joints(truth, _detections(by_id, rules), rules)
     owner = np.repeat(np.arange(len(chosen)), errors.detections_per_image)
     oks = np.bincount(owner, np.nan_to_num(errors.oks), len(chosen))
     for position, image_id in enumerate(chosen.tolist()):
@@ -91,9 +89,9 @@ def _ids(images: Sequence[ImageResult], annotations: Annotations) -> list[int]:
     return ids
 
 
-def _detections(by_id: dict[int, ImageResult], protocol: OksRules) -> Detections:
+def _detections(by_id: dict[int, ImageResult], rules: OksRules) -> Detections:
     found = [(image_id, image.poses) for image_id, image in by_id.items() if image.poses is not None]
-    nothing = Detections.none(protocol.skeleton.num_joints)
+    nothing = Detections.none(rules.skeleton.num_joints)
     return Detections(
         image_ids=np.concatenate([nothing.image_ids, *(np.full(len(p), i) for i, p in found)]).astype(
             np.int64

@@ -95,8 +95,8 @@ class LoadedUnit:
         images = table["images"][0].values
         pixels, encoded = images.field(_PIXELS.name), images.field(_ENCODED.name)
         fields = [*_IMAGE_FIELDS, *_REDUCTION_FIELDS]
-        described = [images.field(f.name).to_pylist() for f in fields]
-        rows = [dict(zip((f.name for f in fields), row, strict=True)) for row in zip(*described, strict=True)]
+        columns = [images.field(f.name).to_pylist() for f in fields]
+        rows = [dict(zip((f.name for f in fields), row, strict=True)) for row in zip(*columns, strict=True)]
         return LoadedUnit(
             **values,
             skipped=dict(table["skipped"][0].as_py()),

@@ -62,15 +62,15 @@ def verdicts(table: MatchTable) -> Iterator[Verdicts]:
             yield Verdicts(threshold, area, image[counted], right, table.positives[:, area])
 
 
-def accumulate(table: MatchTable, protocol: OksRules) -> Curves:
+def accumulate(table: MatchTable, rules: OksRules) -> Curves:
     """Precision and recall over all images of the table, each counted once."""
-    return curves_of(verdicts(table), table, protocol)
+    return curves_of(verdicts(table), table, rules)
 
 
 def curves_of(
     judged: Iterator[Verdicts] | list[Verdicts],
     table: MatchTable,
-    protocol: OksRules,
+    rules: OksRules,
     weights: NDArray[np.int64] | None = None,
 ) -> Curves:
     """Precision and recall from the verdicts of a table.
@@ -78,10 +78,10 @@ def curves_of(
     Args:
         judged: `verdicts(table)`, listed where they are used again.
         table: merged matches of I images.
-        protocol: the one they were made with.
+        rules: the one they were made with.
         weights: [I] how often each image counts, for resampling; once each by default.
     """
-    recalls, ranges = protocol.recall_thresholds, table.positives.shape[1]
+    recalls, ranges = rules.recall_thresholds, table.positives.shape[1]
     precision = np.full((table.num_thresholds, len(recalls), ranges), -1.0)
     recall = np.full((table.num_thresholds, ranges), -1.0)
     for verdict in judged:

@@ -63,16 +63,16 @@ class AnnotationColumns:
         return AnnotationColumns(*(getattr(self, column.name)[order] for column in fields(AnnotationColumns)))
 
 
-def columns_of(records: Sequence[Record], protocol: OksRules) -> AnnotationColumns:
+def columns_of(records: Sequence[Record], rules: OksRules) -> AnnotationColumns:
     """Columns of records whose keypoints are lists of the right length, or empty for none labelled.
 
     Raises:
         ConfigurationError: a record lacks what scoring needs, or an id or a box is none.
         ValueError, TypeError, OverflowError: another value is no number.
     """
-    boxes, share = _boxes(records), protocol.box_area_share
+    boxes, share = _boxes(records), rules.box_area_share
     areas = _column(records, "area", np.float64) if share is None else boxes[:, 2] * boxes[:, 3] * share
-    points = _keypoints(records, protocol.skeleton.num_joints)
+    points = _keypoints(records, rules.skeleton.num_joints)
     finite = np.isfinite(points).all(axis=(1, 2)) & np.isfinite(boxes).all(axis=1) & np.isfinite(areas)
     return AnnotationColumns(
         image=_ids(records, "image_id"),

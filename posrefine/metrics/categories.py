@@ -31,7 +31,7 @@ def person_record(categories: Sequence[Record]) -> Record | None:
     return persons[0]
 
 
-def person_category(categories: Sequence[Record], protocol: OksRules) -> int:
+def person_category(categories: Sequence[Record], rules: OksRules) -> int:
     """Id of the category whose persons are scored; 1, as in COCO, if the file lists no category at all.
 
     Raises:
@@ -41,7 +41,7 @@ def person_category(categories: Sequence[Record], protocol: OksRules) -> int:
     person = person_record(categories)
     if person is None:
         return 1
-    names, wanted = person.get("keypoints"), protocol.skeleton.joints
+    names, wanted = person.get("keypoints"), rules.skeleton.joints
     if names is not None and not (isinstance(names, list) and all(isinstance(name, str) for name in names)):
         raise ConfigurationError(
             f"annotations: the person category has the keypoints {names!r:.80}, expected a list of names"
@@ -49,7 +49,7 @@ def person_category(categories: Sequence[Record], protocol: OksRules) -> int:
     if names and tuple(names) != wanted:
         raise ConfigurationError(
             f"annotations: the person category has the {len(names)} joints {', '.join(map(str, names))}"
-            f"{whose_joints(len(names), names)}; protocol {protocol.name} wants the {len(wanted)} joints "
+            f"{whose_joints(len(names), names)}; protocol {rules.name} wants the {len(wanted)} joints "
             f"{', '.join(wanted)}; choose the other protocol or another file"
         )
     return int64_of(person.get("id"), "annotations: the id of the person category")

@@ -58,7 +58,7 @@ class GroundTruthBuilder:
     Memory grows with the columns alone: records are turned into arrays a few thousand at a time.
     """
 
-    protocol: OksRules
+    rules: OksRules
     _images: dict[int, tuple[float, int, int]] = field(default_factory=dict)
     _categories: list[Record] = field(default_factory=list)
     _pending: list[Record] = field(default_factory=list)
@@ -99,7 +99,7 @@ class GroundTruthBuilder:
             ConfigurationError: no category or several may be the person's, or a person cannot be scored.
         """
         self._flush()
-        category = person_category(self._categories, self.protocol)
+        category = person_category(self._categories, self.rules)
         for entry in self._unreadable:
             if entry.category in (category, None) and (entry.image is None or entry.image in self._images):
                 raise ConfigurationError(entry.reason)
@@ -113,29 +113,29 @@ class GroundTruthBuilder:
             code = "annotations_of_other_categories" if known else "annotations_of_unknown_images"
             self._log.add(code, entry.name)
         truth = self._truth(rows.take(order), image_ids)
-        return truth, category, self._log.findings() + check_ground_truth(truth, self.protocol)
+        return truth, category, self._log.findings() + check_ground_truth(truth, self.rules)
 
     def _flush(self) -> None:
         """Turn the pending records into columns; those that cannot be read may be no persons."""
         records, self._pending = self._pending, []
-        joints = self.protocol.skeleton.num_joints
+        joints = self.rules.skeleton.num_joints
         usual = [is_list(record.get("keypoints"), 3 * joints) for record in records]
         self._unreadable += [
             self._judge(record) for record, fits in zip(records, usual, strict=True) if not fits
         ]
         records = list(compress(records, usual))
         try:
-            self._chunks.append(columns_of(records, self.protocol))
+            self._chunks.append(columns_of(records, self.rules))
         except (ConfigurationError, ValueError, TypeError, OverflowError):
             for record in records:
                 try:
-                    self._chunks.append(columns_of([record], self.protocol))
+                    self._chunks.append(columns_of([record], self.rules))
                 except (ConfigurationError, ValueError, TypeError, OverflowError) as error:
                     self._unreadable.append(_Unreadable.of(record, str(error)))
 
     def _judge(self, record: Record) -> _Unreadable:
         """Why the keypoints of a record cannot be read."""
-        joints, found = self.protocol.skeleton.num_joints, record.get("keypoints")
+        joints, found = self.rules.skeleton.num_joints, record.get("keypoints")
         if found is None:
             reason = "has no 'keypoints', which scoring needs; the file may hold boxes and segments alone"
         elif not isinstance(found, list):

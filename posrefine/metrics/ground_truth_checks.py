@@ -13,7 +13,7 @@ from posrefine.metrics.summary import CROWD_SPLITS, crowd_split
 __all__ = ["check_ground_truth"]
 
 
-def check_ground_truth(truth: GroundTruth, protocol: OksRules) -> list[Finding]:
+def check_ground_truth(truth: GroundTruth, rules: OksRules) -> list[Finding]:
     """Repeated or zero annotation ids, swapped image sizes and, for CrowdPose, splits that say nothing."""
     ids, counts = np.unique(truth.person_ids, return_counts=True)
     findings = [
@@ -23,7 +23,7 @@ def check_ground_truth(truth: GroundTruth, protocol: OksRules) -> list[Finding]:
     ]
     if len(truth.person_ids) == 0:
         findings += Finding.of("no_annotations", ["no entry of `annotations` is a person's"])
-    if protocol.name == "crowdpose":
+    if rules.name == "crowdpose":
         findings += _check_splits(truth)
     return findings
 

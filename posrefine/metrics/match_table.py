@@ -38,26 +38,26 @@ class MatchTable(PerImage):
     ignored: NDArray[np.uint16]
 
 
-def match_images(truth: GroundTruth, detections: Detections, protocol: OksRules) -> MatchTable:
+def match_images(truth: GroundTruth, detections: Detections, rules: OksRules) -> MatchTable:
     """Match the detections of all images of `truth`; detections of other images are left out.
 
     Ids of persons matter for one thing: the reference tools store the id of the person that a detection took
     and read 0 as "none", so a detection that takes the person with id 0 is wrong, here as there.
     """
-    ranked = rank_detections(detections, truth.image_ids, protocol.max_detections)
-    ignored = _ignored_by_area(truth, protocol)
-    assignment = assign(truth, ranked, ignored, protocol.oks_thresholds, protocol.sigmas)
+    ranked = rank_detections(detections, truth.image_ids, rules.max_detections)
+    ignored = _ignored_by_area(truth, rules)
+    assignment = assign(truth, ranked, ignored, rules.oks_thresholds, rules.sigmas)
     found = assignment.person >= 0
     matched, took_ignored = np.zeros_like(found), np.zeros_like(found)
     rule = np.nonzero(found)[1]
     took_ignored[found] = ignored[rule, assignment.person[found]]
     matched[found] = truth.person_ids[assignment.person[found]] != 0
-    other_size = _of_other_size(ranked, protocol)
+    other_size = _of_other_size(ranked, rules)
     images = len(truth.image_ids)
     positives = [np.bincount(truth.person_image[~row], minlength=images) for row in ignored]
     position = np.searchsorted(truth.image_ids, ranked.image_ids)
     return MatchTable(
-        num_thresholds=len(protocol.oks_thresholds),
+        num_thresholds=len(rules.oks_thresholds),
         image_ids=truth.image_ids,
         positives=np.stack(positives, axis=1).astype(np.int32),
         detections_per_image=np.bincount(position, minlength=images).astype(np.int32),
@@ -67,18 +67,18 @@ def match_images(truth: GroundTruth, detections: Detections, protocol: OksRules)
     )
 
 
-def _ignored_by_area(truth: GroundTruth, protocol: OksRules) -> NDArray[np.bool_]:
+def _ignored_by_area(truth: GroundTruth, rules: OksRules) -> NDArray[np.bool_]:
     """[A, G] persons that do not count in each area range: ignored ones and those of another size."""
-    ranges = protocol.area_ranges
+    ranges = rules.area_ranges
     outside = [(truth.areas < span.low_px2) | (truth.areas > span.high_px2) for span in ranges]
     return np.stack(outside) | truth.ignored
 
 
-def _of_other_size(ranked: Detections, protocol: OksRules) -> NDArray[np.bool_]:
+def _of_other_size(ranked: Detections, rules: OksRules) -> NDArray[np.bool_]:
     """[D, A] whether the box around all joints of the detection is outside the area range."""
     extent = np.ptp(ranked.keypoints, axis=1)
     area = extent[:, 0] * extent[:, 1]
-    return np.stack([(area < span.low_px2) | (area > span.high_px2) for span in protocol.area_ranges], axis=1)
+    return np.stack([(area < span.low_px2) | (area > span.high_px2) for span in rules.area_ranges], axis=1)
 
 
 def _pack(flags: NDArray[np.bool_]) -> NDArray[np.uint16]:

@@ -58,22 +58,21 @@ def crowdpose_metrics(curves: Curves, easy: Curves, medium: Curves, hard: Curves
 
 
 def metrics_of(
-    table: MatchTable, crowd_index: NDArray[np.float64], protocol: OksRules
+    table: MatchTable, crowd_index: NDArray[np.float64], rules: OksRules
 ) -> CocoMetrics | CrowdPoseMetrics:
     """The protocol's numbers of merged matches.
 
     Args:
         table: I images.
         crowd_index: [I] float64, for CrowdPose's splits; images without one (NaN) count in none of them.
-        protocol: the one that the table was made with.
+        rules: the one that the table was made with.
     """
-    whole = accumulate(table, protocol)
-    if protocol.name == "coco":
+    whole = accumulate(table, rules)
+    if rules.name == "coco":
         return coco_metrics(whole)
     splits = crowd_split(crowd_index)
     parts = [
-        accumulate(table.select(np.flatnonzero(splits == split)), protocol)
-        for split in range(len(CROWD_SPLITS))
+        accumulate(table.select(np.flatnonzero(splits == split)), rules) for split in range(len(CROWD_SPLITS))
     ]
     return crowdpose_metrics(whole, *parts)
 

@@ -50,22 +50,22 @@ class PartScore(BaseModel):
     AR: float
 
 
-def by_size(table: MatchTable, protocol: OksRules) -> tuple[PartScore, ...]:
+def by_size(table: MatchTable, rules: OksRules) -> tuple[PartScore, ...]:
     """Persons of each of the protocol's area ranges."""
-    return tuple(_score(span.name, table, protocol, area) for area, span in enumerate(protocol.area_ranges))
+    return tuple(_score(span.name, table, rules, area) for area, span in enumerate(rules.area_ranges))
 
 
-def by_people(table: MatchTable, protocol: OksRules) -> tuple[PartScore, ...]:
+def by_people(table: MatchTable, rules: OksRules) -> tuple[PartScore, ...]:
     """Images by how many persons are to be found in them; images with none are in no part."""
     people = table.positives[:, 0]
     return tuple(
-        _score(name, table.select(np.flatnonzero((people >= low) & (people <= high))), protocol)
+        _score(name, table.select(np.flatnonzero((people >= low) & (people <= high))), rules)
         for name, low, high in _PEOPLE
     )
 
 
 def by_crowd_index(
-    table: MatchTable, crowd_index: NDArray[np.float64], protocol: OksRules
+    table: MatchTable, crowd_index: NDArray[np.float64], rules: OksRules
 ) -> tuple[PartScore, ...]:
     """Images by fifths of CrowdPose's crowdIndex, [I] float64; empty where no image has one."""
     if np.isnan(crowd_index).all():
@@ -74,7 +74,7 @@ def by_crowd_index(
     step = np.clip(np.floor(crowd_index * _CROWD_STEPS), 0, _CROWD_STEPS - 1)
     names = ("0.0-0.2", "0.2-0.4", "0.4-0.6", "0.6-0.8", "0.8+")
     return tuple(
-        _score(name, table.select(np.flatnonzero(step == low)), protocol) for low, name in enumerate(names)
+        _score(name, table.select(np.flatnonzero(step == low)), rules) for low, name in enumerate(names)
     )
 
 
@@ -89,7 +89,7 @@ def joint_groups(skeleton: Skeleton) -> dict[str, tuple[int, ...]]:
 
 
 def match_joint_group(
-    truth: GroundTruth, detections: Detections, protocol: OksRules, joints: tuple[int, ...]
+    truth: GroundTruth, detections: Detections, rules: OksRules, joints: tuple[int, ...]
 ) -> MatchTable:
     """Matches by the OKS of these joints alone, persons of all sizes.
 
@@ -104,17 +104,17 @@ def match_joint_group(
         ignored=truth.ignored | ~labelled.any(axis=1),
     )
     seen = Detections(detections.image_ids, detections.keypoints[:, chosen], detections.scores)
-    rules = replace(protocol, joints=joints, area_ranges=protocol.area_ranges[:1])
+    rules = replace(rules, joints=joints, area_ranges=rules.area_ranges[:1])
     return match_images(part, seen, rules)
 
 
-def by_joints(tables: Mapping[str, MatchTable], protocol: OksRules) -> tuple[PartScore, ...]:
+def by_joints(tables: Mapping[str, MatchTable], rules: OksRules) -> tuple[PartScore, ...]:
     """Groups of joints, from merged tables of `match_joint_group` by name."""
-    return tuple(_score(name, table, protocol) for name, table in tables.items())
+    return tuple(_score(name, table, rules) for name, table in tables.items())
 
 
-def _score(name: str, table: MatchTable, protocol: OksRules, area: int = 0) -> PartScore:
-    curves = accumulate(table, protocol)
+def _score(name: str, table: MatchTable, rules: OksRules, area: int = 0) -> PartScore:
+    curves = accumulate(table, rules)
     return PartScore(
         name=name,
         images=len(table),

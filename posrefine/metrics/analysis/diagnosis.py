@@ -90,7 +90,7 @@ def person_errors(table: MatchTable) -> PersonErrors:
     )
 
 
-def joint_errors(table: ErrorTable, protocol: OksRules) -> tuple[JointErrors, ...]:
+def joint_errors(table: ErrorTable, rules: OksRules) -> tuple[JointErrors, ...]:
     """Verdicts by joint, from a merged table."""
     totals = table.verdicts.sum(axis=0, dtype=np.int64)
     return tuple(
@@ -99,7 +99,7 @@ def joint_errors(table: ErrorTable, protocol: OksRules) -> tuple[JointErrors, ..
             labelled=int(row.sum()),
             **{verdict.name.lower(): int(row[verdict]) for verdict in JointVerdict},
         )
-        for joint, row in zip(protocol.skeleton.joints, totals, strict=True)
+        for joint, row in zip(rules.skeleton.joints, totals, strict=True)
     )
 
 

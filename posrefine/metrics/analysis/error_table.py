@@ -57,18 +57,18 @@ class ErrorTable(PerImage):
     oks: NDArray[np.float32]
 
 
-def judge_joints(truth: GroundTruth, detections: Detections, protocol: OksRules) -> ErrorTable:
+def judge_joints(truth: GroundTruth, detections: Detections, rules: OksRules) -> ErrorTable:
     """Assign detections at a low bar of OKS 0.1 and judge every labelled joint of the persons they took."""
-    ranked = rank_detections(detections, truth.image_ids, protocol.max_detections)
-    assignment = assign(truth, ranked, truth.ignored[None], np.array([_LEAST_OKS]), protocol.sigmas)
+    ranked = rank_detections(detections, truth.image_ids, rules.max_detections)
+    assignment = assign(truth, ranked, truth.ignored[None], np.array([_LEAST_OKS]), rules.sigmas)
     person, oks = assignment.person[:, 0, 0], assignment.oks[:, 0, 0]
     taken = np.flatnonzero(person >= 0)
     regular = taken[~truth.ignored[person[taken]]]
-    images, joints = len(truth.image_ids), protocol.skeleton.num_joints
+    images, joints = len(truth.image_ids), rules.skeleton.num_joints
     counts = np.zeros((images, joints, len(JointVerdict)), np.uint8)
     for start in range(0, len(regular), _PAIRS_PER_BATCH):
         rows = regular[start : start + _PAIRS_PER_BATCH]
-        verdicts = _verdicts(truth, ranked.keypoints[rows], person[rows], protocol)
+        verdicts = _verdicts(truth, ranked.keypoints[rows], person[rows], rules)
         pair, joint = np.nonzero(truth.labelled[person[rows]])
         np.add.at(counts, (truth.person_image[person[rows][pair]], joint, verdicts[pair, joint]), 1)
     position = np.searchsorted(truth.image_ids, ranked.image_ids)
@@ -83,17 +83,17 @@ def judge_joints(truth: GroundTruth, detections: Detections, protocol: OksRules)
 
 
 def _verdicts(
-    truth: GroundTruth, found: NDArray[np.float64], person: NDArray[np.int64], protocol: OksRules
+    truth: GroundTruth, found: NDArray[np.float64], person: NDArray[np.int64], rules: OksRules
 ) -> NDArray[np.int64]:
     """[P, K] verdicts on the joints [P, K, 2] of detections that took the persons [P]."""
-    mirrored = list(protocol.skeleton.flip_order)
-    own = _similarity(truth, found, person, protocol, None)
-    swapped = _similarity(truth, found, person, protocol, mirrored)
+    mirrored = list(rules.skeleton.flip_order)
+    own = _similarity(truth, found, person, rules, None)
+    swapped = _similarity(truth, found, person, rules, mirrored)
     swapped[:, np.array(mirrored) == np.arange(len(mirrored))] = 0.0
     pair, other = _others_in_image(truth, person)
     strangers = np.zeros_like(own)
     for order in (None, mirrored):
-        np.maximum.at(strangers, pair, _similarity(truth, found[pair], other, protocol, order))
+        np.maximum.at(strangers, pair, _similarity(truth, found[pair], other, rules, order))
     conditions = [own >= _GOOD, own >= _NEAR, swapped >= _NEAR, strangers >= _NEAR]
     choices = [
         JointVerdict.GOOD,
@@ -108,14 +108,14 @@ def _similarity(
     truth: GroundTruth,
     found: NDArray[np.float64],
     person: NDArray[np.int64],
-    protocol: OksRules,
+    rules: OksRules,
     order: list[int] | None,
 ) -> NDArray[np.float64]:
     """[P, K] similarity of found joints to those of the persons, in another order if given; 0 if blank."""
     keypoints, labelled = truth.keypoints[person], truth.labelled[person]
     if order is not None:
         keypoints, labelled = keypoints[:, order], labelled[:, order]
-    return np.where(labelled, joint_similarity(found - keypoints, truth.areas[person], protocol.sigmas), 0.0)
+    return np.where(labelled, joint_similarity(found - keypoints, truth.areas[person], rules.sigmas), 0.0)
 
 
 def _others_in_image(

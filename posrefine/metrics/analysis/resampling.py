@@ -66,7 +66,7 @@ class Difference(BaseModel):
 def bootstrap_intervals(
     table: MatchTable,
     crowd_index: NDArray[np.float64],
-    protocol: OksRules,
+    rules: OksRules,
     *,
     draws: int = 1000,
     seed: int = 0,
@@ -76,16 +76,16 @@ def bootstrap_intervals(
     Args:
         table: merged matches of I images.
         crowd_index: [I] float64, NaN where there is none.
-        protocol: the one that the table was made with.
+        rules: the one that the table was made with.
         draws: resampled sets of images, over all subsets.
         seed: of the draws; equal seeds give equal intervals.
     """
     deviations = []
     for subset, weights in _subsets(len(table), draws, seed):
-        scorer = _Scorer(table.select(subset), crowd_index[subset], protocol)
+        scorer = _Scorer(table.select(subset), crowd_index[subset], rules)
         drawn = np.array([scorer.numbers(row) for row in weights])
         deviations.append(_bounds(drawn - scorer.numbers(_once_each(subset))))
-    numbers = metrics_of(table, crowd_index, protocol).model_dump()
+    numbers = metrics_of(table, crowd_index, rules).model_dump()
     low, high = np.nan_to_num(_known(numbers) + _mean(deviations), nan=-1.0)
     return {
         name: Interval(low=float(low[index]), high=float(high[index])) for index, name in enumerate(numbers)
@@ -96,7 +96,7 @@ def compare(
     this: MatchTable,
     other: MatchTable,
     crowd_index: NDArray[np.float64],
-    protocol: OksRules,
+    rules: OksRules,
     *,
     draws: int = 1000,
     seed: int = 0,
@@ -116,12 +116,12 @@ def compare(
         )
     deviations, below, above = [], 1.0, 1.0
     for subset, weights in _subsets(len(this), draws, seed):
-        pair = [_Scorer(table.select(subset), crowd_index[subset], protocol) for table in (this, other)]
+        pair = [_Scorer(table.select(subset), crowd_index[subset], rules) for table in (this, other)]
         even = _once_each(subset)
         drawn = np.array([pair[0].numbers(row) - pair[1].numbers(row) for row in weights])
         deviations.append(_bounds(drawn - (pair[0].numbers(even) - pair[1].numbers(even))))
         below, above = below + (drawn <= 0).sum(axis=0), above + (drawn >= 0).sum(axis=0)
-    ours, theirs = (metrics_of(table, crowd_index, protocol).model_dump() for table in (this, other))
+    ours, theirs = (metrics_of(table, crowd_index, rules).model_dump() for table in (this, other))
     low, high = np.nan_to_num(_known(ours) - _known(theirs) + _mean(deviations))
     p_values = np.minimum(1.0, 2 * np.minimum(below, above) / (draws + 1))
     return {
@@ -183,7 +183,7 @@ class _Scorer:
 
     table: MatchTable
     crowd_index: NDArray[np.float64]
-    protocol: OksRules
+    rules: OksRules
 
     def __post_init__(self) -> None:
         self._verdicts = list(verdicts(self.table))
@@ -195,7 +195,7 @@ class _Scorer:
         return _known(self._metrics(weights))
 
     def _metrics(self, weights: NDArray[np.int64]) -> dict[str, float]:
-        if self.protocol.name == "coco":
+        if self.rules.name == "coco":
             return coco_metrics(self._curves(self._verdicts, weights)).model_dump()
         whole = self._curves(self._everywhere, weights)
         parts = [
@@ -204,4 +204,4 @@ class _Scorer:
         return crowdpose_metrics(whole, *parts).model_dump()
 
     def _curves(self, judged: list[Verdicts], weights: NDArray[np.int64]) -> Curves:
-        return curves_of(judged, self.table, self.protocol, weights)
+        return curves_of(judged, self.table, self.rules, weights)
