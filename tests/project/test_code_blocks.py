@@ -234,6 +234,7 @@ COMMANDS = "project/test_python_page.py::test_the_commands_of_the_page_run"
 TRAINED = "jobs/test_train.py::test_training_leaves_the_averaged_weights_a_card_and_a_log"
 TASKS = "jobs/test_review_export.py::test_every_reviewer_gets_a_file_and_the_files_name_what_they_hold"
 CORRECTIONS = "jobs/test_review_corrections.py::test_corrections_come_back_are_told_count_and_can_be_undone"
+LEARNT = "jobs/test_review_training.py::test_photographs_are_annotated_corrected_packed_and_learnt_from"
 FIFTYONE_AGAIN = (
     "pipeline/review/test_the_tools_themselves_read_tasks.py::"
     "test_fiftyone_makes_samples_and_what_it_writes_of_them_comes_back"
@@ -289,6 +290,7 @@ HOW: list[tuple[str, str, Callable[[CodeBlock, Path], None]]] = [
     ("docs/review.md", "jobs/review.py export", elsewhere(TASKS)),
     ("docs/review.md", "jobs/review.py import", elsewhere(CORRECTIONS)),
     ("docs/review.md", "fo.load_dataset", elsewhere(FIFTYONE_AGAIN)),
+    ("docs/review.md", "jobs/pack.py", elsewhere(LEARNT)),
     ("docs/synthetic.md", "render_scene(7, TRAIN)", run_python),
     ("docs/synthetic.md", "jobs/train.py", check_settings),
     ("docs/training.md", "jobs/pack.py", check_settings),
