@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError
 
 from posrefine.eight_bit_rgb import eight_bit_rgb, has_eight_bit_meaning
 from posrefine.errors import ImageError, ImageStatus
@@ -16,6 +16,18 @@ __all__ = ["Photograph", "is_photograph", "pixels_of"]
 
 Photograph = str | os.PathLike[str] | Image.Image | NDArray[np.uint8]
 """A path, a Pillow image, or [H, W, 3] uint8 RGB."""
+
+_ORIENTATION = 274
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+"""What turns a picture upright, by its EXIF orientation."""
 
 
 def is_photograph(thing: object) -> bool:
@@ -72,20 +84,41 @@ def _read(path: Path, name: str) -> NDArray[np.uint8]:
                 ImageStatus.MISSING, f"{name}: cannot be read ({error.strerror}); name an image file"
             ) from error
         raise ImageError(ImageStatus.CORRUPT, f"{name}: {error}") from error
-    except Image.DecompressionBombError as error:
-        raise ImageError(ImageStatus.TOO_LARGE, f"{name}: {error}") from error
+    except (ImageError, MemoryError):
+        raise
+    except Exception as error:  # decoders raise whatever damaged bytes lead them to
+        raise _not_decoded(name, error) from error
 
 
 def _decoded(image: Image.Image, name: str) -> NDArray[np.uint8]:
     try:
         image.load()
-        upright = ImageOps.exif_transpose(image)
-    except (OSError, SyntaxError, ValueError) as error:
-        status = ImageStatus.TRUNCATED if "truncated" in str(error) else ImageStatus.CORRUPT
-        raise ImageError(status, f"{name}: {error}") from error
+        upright = _upright(image)
+    except MemoryError:
+        raise
+    except Exception as error:
+        raise _not_decoded(name, error) from error
     if not has_eight_bit_meaning(upright):
         raise _refused(name, f"a Pillow image of mode {upright.mode}")
     return np.array(eight_bit_rgb(upright))
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    """Turned by the EXIF orientation; damaged EXIF is none, and costs no picture."""
+    try:
+        turn = _TURNS.get(image.getexif().get(_ORIENTATION))
+    except MemoryError:
+        raise
+    except Exception:  # noqa: BLE001 - as from decoders
+        turn = None
+    return image if turn is None else image.transpose(turn)
+
+
+def _not_decoded(name: str, error: Exception) -> ImageError:
+    status = ImageStatus.TRUNCATED if "truncated" in str(error) else ImageStatus.CORRUPT
+    if isinstance(error, Image.DecompressionBombError):
+        status = ImageStatus.TOO_LARGE
+    return ImageError(status, f"{name}: {str(error) or type(error).__name__}")
 
 
 def _checked(pixels: NDArray[np.uint8], name: str) -> NDArray[np.uint8]:

@@ -134,7 +134,7 @@ def _gif(data: bytes) -> _Stored:
 def _tiff(data: bytes) -> _Stored:
     directory = read_directory(data)
     width, height, samples = directory.first(256), directory.first(257), directory.first(277, 1)
-    bits = max(directory.values.get(258, (1,)))
+    bits = int(directory.values[258].max()) if 258 in directory.values else 1
     held = 4 if samples > 1 else max(1, min(bits, 32) // 8)
     turned = directory.first(_TURNED_TAG, UPRIGHT) != UPRIGHT
     in_buffer = max(samples * bits / 8, 4 if directory.first(259) in _JPEG_IN_TIFF else 0)

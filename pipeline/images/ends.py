@@ -92,7 +92,7 @@ def _jpeg(data: bytes) -> bool:
 
 def _tiff(data: bytes) -> bool:
     """Whether the first directory, a value of it, or a strip or tile it points to lies behind the end."""
-    return any(offset + length > len(data) for offset, length in read_directory(data).strips)
+    return not read_directory(data).ends_within(len(data))
 
 
 def _boxes(data: bytes) -> bool:

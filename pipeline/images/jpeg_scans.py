@@ -16,12 +16,12 @@ from collections.abc import Iterator
 
 import simplejpeg
 
-from pipeline.images.plain_jpeg import PlainJpeg, Scan, is_filling
+from pipeline.images.plain_jpeg import PlainJpeg, Scan, is_filling, without_repeats
 
 __all__ = ["only_filling"]
 
 _SURPLUS = re.compile(r"Corrupt JPEG data: (\d+) extraneous bytes before marker 0xd9")
-_RESTART = re.compile(rb"\xff+([\xd0-\xd7])")
+_RESTART = re.compile(rb"\xff([\xd0-\xd7])")
 _MOST_SCANS = 64
 _MOST_INTERVALS = 20_000
 """More would take longer than a picture is worth: it is called corrupt."""
@@ -65,7 +65,7 @@ def _intervals_are_whole(jpeg: PlainJpeg, colours: str) -> bool:
         return False
     across, down, mcu_width, mcu_height = size
     stretches = _RESTART.split(jpeg.scans[0].data)
-    intervals, markers = stretches[::2], stretches[1::2]
+    intervals, markers = [*map(without_repeats, stretches[:-1:2]), stretches[-1]], stretches[1::2]
     in_turn = all(marker[0] == 0xD0 + index % 8 for index, marker in enumerate(markers))
     expected = -(-across * down // jpeg.restart_mcus)
     if not in_turn or len(intervals) != expected or expected > _MOST_INTERVALS:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, replace
 
-__all__ = ["PlainJpeg", "Scan", "is_filling", "plain_jpeg"]
+__all__ = ["PlainJpeg", "Scan", "is_filling", "plain_jpeg", "without_repeats"]
 
 _MOST_STRAY_BYTES = 8
 
@@ -22,8 +22,10 @@ _FRAMES = set(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _SEQUENTIAL = {0xC0, 0xC1}
 _TABLES = {0xC4, 0xCC, 0xDB, _RESTART_INTERVAL}
 _NO_PAYLOAD = {0x01, *range(0xD0, 0xD9)}
-_MARKER = re.compile(rb"\xff+([^\x00\xff])", re.DOTALL)
-_SCAN_END = re.compile(rb"\xff+[^\x00\xff\xd0-\xd7]", re.DOTALL)
+# Without the 0xFF that may be repeated before them: a search for those as well takes time that grows with the
+# square of their number, and lets no other thread run.
+_MARKER = re.compile(rb"\xff([^\x00\xff])", re.DOTALL)
+_SCAN_END = re.compile(rb"\xff[^\x00\xff\xd0-\xd7]", re.DOTALL)
 
 
 @dataclass(frozen=True)
@@ -72,6 +74,11 @@ def is_filling(stray: bytes) -> bool:
     return len(stray) <= _MOST_STRAY_BYTES or len(set(stray)) == 1
 
 
+def without_repeats(before: bytes) -> bytes:
+    """What stands before a marker, without the 0xFF that are repeated in front of it."""
+    return before.rstrip(b"\xff")
+
+
 def plain_jpeg(data: bytes) -> PlainJpeg:
     """The parts of an encoded JPEG up to its end marker; never raises, broken parts stay for the decoder."""
     jfif, adobe, frame, frame_marker, restart_mcus = b"", b"", b"", 0, 0
@@ -79,7 +86,8 @@ def plain_jpeg(data: bytes) -> PlainJpeg:
     scans: list[Scan] = []
     position = len(_START)
     while found := _MARKER.search(data, position):
-        stray, marker, position = data[position : found.start()], found[1][0], found.end()
+        stray = without_repeats(data[position : found.start()])
+        marker, position = found[1][0], found.end()
         if scans and not is_filling(stray):
             head.append(stray)
         if marker == _ENDS:
@@ -91,7 +99,8 @@ def plain_jpeg(data: bytes) -> PlainJpeg:
             data_end = _SCAN_END.search(data, position)
             end = data_end.start() if data_end else len(data)
             head.append(_segment(marker, _scan_header(payload, frame_marker)))
-            scans.append(Scan(b"".join(head), data[position:end]))
+            between = data[position:end]
+            scans.append(Scan(b"".join(head), without_repeats(between) if data_end else between))
             head, position = [], end
         elif marker in _TABLES or marker in _FRAMES:
             head.append(_segment(marker, payload))

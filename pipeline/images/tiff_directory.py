@@ -5,6 +5,9 @@ from __future__ import annotations
 import struct
 from dataclasses import dataclass
 
+import numpy as np
+from numpy.typing import NDArray
+
 __all__ = ["TiffDirectory", "read_directory"]
 
 # Width, height, bits, compression, colours, strips, samples, rows of a strip, lengths, size of tiles, tiles.
@@ -27,25 +30,31 @@ _SIZES = {
     17: 8,
     18: 8,
 }
-_CODES = {3: "H", 4: "I", 13: "I", 16: "Q", 18: "Q"}
+_NUMBERS = {3: "u2", 4: "u4", 13: "u4", 16: "u8", 18: "u8"}
+_NONE = np.zeros(0, np.uint64)
 
 
 @dataclass(frozen=True)
 class TiffDirectory:
     """The numbers of the tags that say where samples lie and how many there are, by tag."""
 
-    values: dict[int, tuple[int, ...]]
+    values: dict[int, NDArray[np.unsignedinteger]]
 
-    @property
-    def strips(self) -> list[tuple[int, int]]:
-        """Offset and length in bytes of every strip or tile."""
-        offsets = self.values.get(273) or self.values.get(324, ())
-        lengths = self.values.get(279) or self.values.get(325, ())
-        return list(zip(offsets, lengths, strict=False))
+    def ends_within(self, size_bytes: int) -> bool:
+        """Whether every strip or tile lies within so many bytes."""
+        offsets, lengths = (self._of_either(*tags).astype(np.uint64) for tags in ((273, 324), (279, 325)))
+        count = min(len(offsets), len(lengths))
+        starts, size = np.minimum(offsets[:count], size_bytes), np.uint64(size_bytes)
+        return bool(((offsets[:count] <= size) & (lengths[:count] <= size - starts)).all())
 
     def first(self, tag: int, default: int = 0) -> int:
         """The first number of a tag, or the default where the tag is absent."""
-        return next(iter(self.values.get(tag, ())), default)
+        numbers = self.values.get(tag, _NONE)
+        return int(numbers[0]) if len(numbers) else default
+
+    def _of_either(self, strips: int, tiles: int) -> NDArray[np.unsignedinteger]:
+        found = self.values.get(strips, _NONE)
+        return found if len(found) else self.values.get(tiles, _NONE)
 
 
 def read_directory(data: bytes) -> TiffDirectory:
@@ -59,12 +68,19 @@ def read_directory(data: bytes) -> TiffDirectory:
     if entries > len(data) // step:
         raise struct.error("the directory lies behind the end")
     struct.unpack_from(f"{order}{word}", data, first + step * entries)
-    entered = (_value(data, order, word, first + step * entry) for entry in range(entries))
-    return TiffDirectory({tag: numbers for tag, numbers in entered if tag in _WANTED})
+    # Of an entry only where its numbers lie is taken: thousands of entries may name the same megabytes.
+    found = dict(_entry(data, order, word, first + step * entry) for entry in range(entries))
+    return TiffDirectory(
+        {
+            tag: np.frombuffer(data, order + _NUMBERS[kind], count, position) if kind in _NUMBERS else _NONE
+            for tag, (kind, count, position) in found.items()
+            if tag in _WANTED
+        }
+    )
 
 
-def _value(data: bytes, order: str, word: str, position: int) -> tuple[int, tuple[int, ...]]:
-    """One entry as tag and numbers; only the integers that offsets and sizes come in are spelled out."""
+def _entry(data: bytes, order: str, word: str, position: int) -> tuple[int, tuple[int, int, int]]:
+    """Tag, and kind, number and position of its values; only integers are offsets and sizes."""
     tag, kind, count = struct.unpack_from(f"{order}HH{word}", data, position)
     inline = struct.calcsize(f"={word}")
     size_bytes, position = count * _SIZES.get(kind, 0), position + 4 + inline
@@ -72,5 +88,4 @@ def _value(data: bytes, order: str, word: str, position: int) -> tuple[int, tupl
         (position,) = struct.unpack_from(f"{order}{word}", data, position)
     if position + size_bytes > len(data):
         raise struct.error("a value lies behind the end")
-    code = _CODES.get(kind) if tag in _WANTED else None
-    return tag, struct.unpack_from(f"{order}{count}{code}", data, position) if code else ()
+    return tag, (kind, count, position)

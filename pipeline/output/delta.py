@@ -29,6 +29,8 @@ _PRIMITIVES = {
     pa.float32(): "float",
 }
 _READER, _WRITER = 1, 2
+_NOT_OURS = (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError)
+"""What comes of JSON that has other things where a commit has its own."""
 
 
 @dataclass(frozen=True)
@@ -168,7 +170,7 @@ def replay(before: Snapshot, commits: Iterable[tuple[int, str, bytes]], app: str
             )
         try:
             snapshot = _after(snapshot, version, [json.loads(line) for line in data.splitlines()], app)
-        except (ValueError, KeyError, TypeError) as error:
+        except _NOT_OURS as error:
             raise ShardError(
                 f"{uri}: is no commit of a table of a run ({error!r}); `finalize --rebuild` makes the log "
                 "anew from the tables' files"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import pickle
 
@@ -19,6 +20,12 @@ def encoded(image: Image.Image, suffix: str = "PNG", **options: object) -> bytes
     file = io.BytesIO()
     image.save(file, suffix, **options)
     return file.getvalue()
+
+
+def turned_by(orientation: int) -> Image.Exif:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    return exif
 
 
 @pytest.mark.parametrize("as_text", [True, False])
@@ -132,3 +139,30 @@ def test_the_error_survives_the_way_out_of_a_worker_process():
     error = ImageError(ImageStatus.TOO_LARGE, "much", width=7, height=5)
     again = pickle.loads(pickle.dumps(error))
     assert (str(again), again.status, again.width, again.height) == ("much", ImageStatus.TOO_LARGE, 7, 5)
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF", "AVIF", "PPM", "DDS"])
+@pytest.mark.filterwarnings("ignore")
+def test_whatever_is_damaged_in_a_file_is_an_image_error_or_harms_nothing(tmp_path, kind):
+    exif = {"exif": turned_by(6)} if kind in ("JPEG", "PNG", "WEBP", "TIFF") else {}
+    whole, rng = encoded(Image.fromarray(PIXELS), kind, **exif), np.random.default_rng(3)
+    for damaged in range(150):
+        data = bytearray(whole)
+        for _ in range(1 + damaged % 4):
+            data[rng.integers(min(len(data), 400))] = rng.integers(256)
+        path = tmp_path / "damaged"
+        path.write_bytes(data)
+        with contextlib.suppress(ImageError):
+            assert pixels_of(path).shape[2] == 3
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_a_damaged_exif_block_costs_no_picture(tmp_path):
+    path = tmp_path / "photo.jpg"
+    exif = Image.Exif()
+    exif[0x0112], exif[0x010E] = 6, "x" * 40
+    path.write_bytes(encoded(Image.fromarray(PIXELS), "JPEG", exif=exif))
+    whole = pixels_of(path)
+    # The text is said to be numbers.
+    path.write_bytes(path.read_bytes().replace(b"\x01\x0e\x00\x02", b"\x01\x0e\x00\x0b"))
+    np.testing.assert_array_equal(pixels_of(path), whole)

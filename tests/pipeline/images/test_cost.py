@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import struct
+import tracemalloc
 import zlib
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from support.images import encode, exif_block, gradient
 from pipeline.images.cost import decoding_cost
 from pipeline.images.formats import PILLOW_FORMATS
 from pipeline.images.gate import ImageLimits, decode_image
+from pipeline.images.tiff_directory import read_directory
 from posrefine.errors import ImageError, ImageStatus
 
 FILES = {
@@ -110,6 +112,43 @@ def test_a_tiff_in_an_ordinary_tile_is_read():
         64,
         3,
     )
+
+
+def tiff_that_says_the_same_again_and_again(entries: int, numbers: int) -> bytes:
+    """A directory of so many entries, each of which names the same numbers."""
+    tags = (256, 257, 258, 259, 262, 273, 274, 277, 278, 279, 322, 323, 324, 325)
+    said = b"".join(struct.pack("<HHII", tags[at % len(tags)], 3, numbers, 8) for at in range(entries))
+    directory = struct.pack("<H", entries) + said + bytes(4)
+    return b"II*\0" + struct.pack("<I", 8) + directory + b"\1" * (2 * numbers)
+
+
+def test_a_tiff_whose_entries_share_megabytes_is_read_once_and_held_once():
+    data = tiff_that_says_the_same_again_and_again(60_000, 4 * 2**20)
+    tracemalloc.start()
+    try:
+        with pytest.raises(ImageError):
+            decode_image(data, limits=ImageLimits(), exif="apply")
+        _, peak_bytes = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak_bytes < 8 * len(data)
+
+
+@given(st.lists(st.tuples(*[st.integers(0, 2**32 - 1)] * 2), max_size=4), st.sampled_from(["<", ">"]))
+def test_strips_of_a_tiff_that_reach_behind_its_end_are_told(strips: list[tuple[int, int]], order: str):
+    count, values_byte = len(strips), 8 + 2 + 2 * 12 + 4
+    numbers = [number for column in zip(*strips, strict=True) for number in column]
+    # A single number stands in its entry.
+    said = numbers if count == 1 else [values_byte, values_byte + 4 * count]
+    entries = [
+        struct.pack(f"{order}HHII", tag, 4, count, value) for tag, value in zip((273, 279), said, strict=True)
+    ]
+    signature = {"<": b"II*\0", ">": b"MM\0*"}[order]
+    data = signature + struct.pack(f"{order}IH", 8, 2) + b"".join(entries) + bytes(4)
+    data += struct.pack(f"{order}{len(numbers)}I", *numbers)
+    within = all(offset + length <= len(data) for offset, length in strips)
+    assert read_directory(data).ends_within(len(data)) == within
+    assert read_directory(data).ends_within(2**33)
 
 
 def test_the_limit_on_a_decoders_memory_holds_for_every_format():

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import re
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -9,6 +12,7 @@ from hypothesis import strategies as st
 from support.images import encode, gradient
 
 from pipeline.images.gate import ImageLimits, decode_image
+from pipeline.images.plain_jpeg import plain_jpeg
 from posrefine.errors import ImageError, ImageStatus
 
 NOISE = np.random.default_rng(5).integers(0, 256, (240, 320, 3), dtype=np.uint8)
@@ -97,3 +101,26 @@ def test_more_restart_intervals_than_anyone_writes_end_as_corrupt_and_not_in_hou
     with pytest.raises(ImageError) as caught:
         decode(data[:at] + bytes(40) + data[at:])
     assert caught.value.status is ImageStatus.CORRUPT
+
+
+@pytest.mark.parametrize("name", JPEGS)
+def test_markers_repeated_half_a_million_times_are_gone_through_once_and_not_for_ever(name: str):
+    repeated = b"\xff" * 2**19 + b"\0"
+    at = JPEGS[name].index(b"\xff\xdb")
+    assert (decode(JPEGS[name][:at] + repeated + JPEGS[name][at:]) == decode(JPEGS[name])).all()
+
+    # Inside of a scan they stand for one byte of data too many, which is not always noticed.
+    start = scan_start(JPEGS[name]) + 1000
+    with contextlib.suppress(ImageError):
+        decode(with_stray_bytes(JPEGS[name][:start] + repeated + JPEGS[name][start:]))
+
+
+@given(
+    st.lists(st.sampled_from([b"\xff", b"\0", b"\xd0", b"\xda", b"\xc4", b"a"]), max_size=30).map(b"".join)
+)
+def test_fill_bytes_before_a_marker_belong_to_no_data(between: bytes):
+    head, scan = b"\xff\xd8", b"\xff\xda\0\2"
+    found = plain_jpeg(head + scan + between + b"\xff\xd9")
+    end = re.search(rb"\xff+[^\x00\xff\xd0-\xd7]", between + b"\xff\xd9", re.DOTALL)
+    assert end is not None
+    assert found.scans[0].data == between[: end.start()]
