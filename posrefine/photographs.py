@@ -18,7 +18,7 @@ Photograph = str | os.PathLike[str] | Image.Image | NDArray[np.uint8]
 """A path, a Pillow image, or [H, W, 3] uint8 RGB."""
 
 _ORIENTATION = 274
-_TURNS = {
+_TURNS: dict[object, Image.Transpose] = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
     4: Image.Transpose.FLIP_TOP_BOTTOM,

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveInt
 
 from pipeline.output.delta import DataFile
+from pipeline.output.layout import WORK
 from pipeline.output.measures import Measures
 from pipeline.output.person_count import PersonCount
 from posrefine.errors import ImageStatus
 
 __all__ = ["GroupCounts", "TableCounts"]
+
+
+Work = Annotated[str, Field(pattern=WORK)]
 
 
 class GroupCounts(BaseModel):
@@ -41,12 +47,12 @@ class GroupCounts(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    generation: int
-    group: int
+    generation: PositiveInt
+    group: NonNegativeInt
     file: str
     first_unit: str
     last_unit: str
-    units: int
+    units: NonNegativeInt
     images: dict[ImageStatus, int]
     objects: int
     reviewed: int = 0
@@ -99,9 +105,9 @@ class TableCounts(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    generation: int
-    images_version: int
-    persons_version: int
+    generation: PositiveInt
+    images_version: NonNegativeInt
+    persons_version: NonNegativeInt
     manifest_digest: str
     units: int
     images: int
@@ -111,15 +117,15 @@ class TableCounts(BaseModel):
     persons: int
     persons_below: int
     reviewed: int = 0
-    human_version: int = 0
+    human_version: NonNegativeInt = 0
     broken_shards: int
     left_out: int
     skipped: dict[str, int] = {}
     groups: tuple[GroupCounts, ...]
     note: str | None = None
     lease_generation: int | None = None
-    work: str = ""
-    replaced: str | None = None
+    work: Work = ""
+    replaced: Work | None = None
 
     def version_of(self, table: str) -> int:
         """Of the table `images` or `persons`."""

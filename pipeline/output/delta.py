@@ -214,7 +214,9 @@ def _after(before: Snapshot, version: int, actions: list[dict[str, Any]], app: s
 
 def _added(action: dict[str, Any]) -> DataFile:
     rows = json.loads(action["stats"])["numRecords"]
-    return DataFile(unquote(action["path"]), int(action["size"]), int(rows))
+    path = unquote(action["path"])
+    path.encode()  # half a character is no name
+    return DataFile(path, int(action["size"]), int(rows))
 
 
 def _add(file: DataFile, commit: Commit) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, NonNegativeInt, PositiveInt, ValidationError
 
 from pipeline.inputs.changes import changes_in_words
 from pipeline.inputs.cutting import unit_name
@@ -51,13 +51,13 @@ class Generation(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    number: int
+    number: PositiveInt
     root: str
     manifest_digest: str
     inventory_digest: str | None
     gone_digest: str | None
-    first_unit: int
-    units: int
+    first_unit: NonNegativeInt
+    units: NonNegativeInt
     images: int
     input_bytes: int
     skipped: dict[str, int]

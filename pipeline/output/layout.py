@@ -8,7 +8,10 @@ from uuid import uuid4
 from pipeline.output.delta import APP
 from pipeline.storage.uris import join_uri, normalise_uri
 
-__all__ = ["OutputTree"]
+__all__ = ["WORK", "OutputTree"]
+
+WORK = r"^(networks/[0-9a-f]{12})?$"
+"""What `OutputTree.work` looks like: what a file says of it must not lead anywhere else."""
 
 _PARQUET = ".parquet"
 

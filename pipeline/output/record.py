@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, NonNegativeInt, PositiveInt, ValidationError, field_validator
 
 from pipeline.inputs.manifest import ManifestSummary
 from pipeline.output.schema import SCHEMA_VERSION, TableMetadata
@@ -151,16 +152,24 @@ class RunRecord(BaseModel):
 
     fingerprint: Fingerprint
     manifest_digest: str
-    units: int
+    units: NonNegativeInt
     images: int
     input_bytes: int
     skipped: dict[str, int] = {}
-    table_units: int
+    table_units: PositiveInt
     settings: dict[str, Any]
     weights: str
     code_version: str
     created_at: datetime
     note: str | None = None
+
+    @field_validator("settings")
+    @classmethod
+    def _counts_by_a_number(cls, settings: dict[str, Any]) -> dict[str, Any]:
+        found = settings.get("min_score", SCORE_FLOOR)
+        if isinstance(found, bool) or not isinstance(found, int | float) or not math.isfinite(found):
+            raise ValueError(f"min_score is {found!r}, wanted a number")
+        return settings
 
     @staticmethod
     def of(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -20,7 +21,7 @@ from pipeline.output.counts import TableCounts
 from pipeline.output.files import PersonRows, UnitFile, list_all_units, list_units
 from pipeline.output.generations import Generation, read_generations
 from pipeline.output.human_rows import HumanRows
-from pipeline.output.layout import OutputTree
+from pipeline.output.layout import WORK, OutputTree
 from pipeline.output.lease import Lease, read_lease
 from pipeline.output.lock import RunLock
 from pipeline.output.outcome import Outcome
@@ -61,10 +62,11 @@ class RunOutput:
         """
         tree = OutputTree.at(uri)
         try:
-            work = json.loads(storage.read_bytes(tree.success)).get("work", "")
-        except (ObjectMissing, ValueError, AttributeError):
-            # What is there instead of counts is told to those who ask for them.
-            work = ""
+            found = json.loads(storage.read_bytes(tree.success)).get("work", "")
+        except (ObjectMissing, ValueError, AttributeError, RecursionError):
+            found = None
+        # What is there instead of counts is told to those who ask for them.
+        work = found if isinstance(found, str) and re.fullmatch(WORK, found) else ""
         return RunOutput(storage, replace(tree, work=work), as_of, source)
 
     @property
@@ -122,6 +124,11 @@ class RunOutput:
             raise InvariantBroken(
                 f"{uri}: digest {manifest.summary.digest}, but run.json says "
                 f"{record.manifest_digest}; one of them was replaced: choose a new --output"
+            )
+        if manifest.summary.units != record.units:
+            raise InvariantBroken(
+                f"{uri}: has {manifest.summary.units} units, but run.json says {record.units}; one of them "
+                "was replaced: put it back, or choose a new --output"
             )
         return manifest
 
