@@ -26,7 +26,7 @@ _USERINFO = re.compile(
     re.VERBOSE | re.IGNORECASE,
 )
 _BARE_USERINFO = re.compile(
-    r"""(?<![^\s='"(,\[])[^\s/:@='"(,\[]+:[^\s/:@'"]+@(?=[\w\[][\w.:\]-]*)""", re.IGNORECASE
+    r"""(?<![^\s='"(,\[])[^\s/:@='"(,\[]+:[^\s/'"]+@(?=[\w\[][\w.:\]-]*)""", re.IGNORECASE
 )
 _SECRET_NAMES = (
     r"[\w.%-]*(?:sig|signature|token|secret|passw(?:or)?d|pwd|credential|api[_-]?key|access[_-]?key(?:[_-]?id)?"

@@ -26,6 +26,8 @@ from posrefine.redaction import holds_credentials, redacted, redacted_values
             "cannot reach http://***@h:9091/metrics: refused",
         ),
         ("Pushgateway u:p@host:9091: refused", "Pushgateway ***@host:9091: refused"),
+        ("Pushgateway u:p:w@host:9091: refused", "Pushgateway ***@host:9091: refused"),
+        ("Pushgateway 'u:p@w:d@host:9091'", "Pushgateway '***@host:9091'"),
         ("input='s3://k:s@b/p' there", "input='s3://***@b/p' there"),
         (
             "https://h/x?X-Amz-Credential=AKIA%2F1&X-Amz-Signature=abc&partNumber=1",
@@ -70,6 +72,8 @@ def test_text_without_secrets_stays_as_it_is(text: str):
         "s3://k@b",
         "http://u:p@h/",
         "u:p@host:9091",
+        "u:p:w@host:9091",
+        "u:p@w@host:9091",
         "s3:/k:s@b",
         "//k:s@b",
         "s3:k:s@b",
