@@ -19,7 +19,7 @@ from pipeline.inputs.cutting import key_below
 from pipeline.inputs.manifest import Manifest
 from pipeline.inputs.units import UnitKind
 from pipeline.storage import Storage
-from pipeline.storage.object_file import open_parquet
+from pipeline.storage.object_file import damage_named, open_parquet
 from posrefine.errors import InvariantBroken, ObjectMissing
 
 __all__ = ["Known", "KnownWriter", "known_of_file", "known_of_manifest"]
@@ -99,8 +99,9 @@ def known_of_file(uri: str, storage: Storage) -> Iterator[Known]:
             "sync a new --output"
         ) from error
     file = open_parquet(storage, info.uri, info.size_bytes, info.etag, buffer_bytes=2**22)
-    for batch in file.iter_batches(_ROWS, use_threads=False):
-        yield from map(Known._make, zip(*(column.to_pylist() for column in batch.columns), strict=True))
+    with damage_named(uri):
+        for batch in file.iter_batches(_ROWS, use_threads=False):
+            yield from map(Known._make, zip(*(column.to_pylist() for column in batch.columns), strict=True))
 
 
 def known_of_manifest(manifest: Manifest, root: str, generation: int) -> Iterator[Known]:

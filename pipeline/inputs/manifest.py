@@ -24,7 +24,7 @@ import pyarrow.parquet as pq
 from pipeline.inputs.cutting import CutOptions, cut_into_units, unit_name
 from pipeline.inputs.units import ObjectRef, Unit, UnitKind
 from pipeline.storage import Storage
-from pipeline.storage.object_file import open_parquet
+from pipeline.storage.object_file import damage_named, open_parquet
 from pipeline.storage.uris import join_uri
 from posrefine.errors import ConfigurationError
 
@@ -104,7 +104,12 @@ class Manifest:
         metadata = _footer(storage, info.uri, info.size_bytes, info.etag).metadata or {}
         if _SUMMARY not in metadata:
             raise ConfigurationError(f"{uri}: is a Parquet file but no manifest; check the output's address")
-        summary = ManifestSummary(**json.loads(metadata[_SUMMARY]))
+        try:
+            summary = ManifestSummary(**json.loads(metadata[_SUMMARY]))
+        except (ValueError, TypeError, RecursionError) as error:
+            raise ConfigurationError(
+                f"{uri}: its sums are not of this version ({error}); put it back from a copy"
+            ) from error
         return Manifest(info.uri, info.etag, info.size_bytes, summary, storage)
 
     def units(self, first: int = 0, count: int | None = None) -> Iterator[Unit]:
@@ -113,19 +118,21 @@ class Manifest:
         last = self.summary.units if count is None else min(self.summary.units, first + count)
         for group in range(first // _GROUP_UNITS, -(-last // _GROUP_UNITS)):
             start = group * _GROUP_UNITS
-            yield from map(_to_unit, _rows(file, group)[max(0, first - start) : last - start])
+            yield from map(_to_unit, self._rows(file, group)[max(0, first - start) : last - start])
 
     def unit_ids(self) -> list[str]:
         """The ids of all units, in order."""
-        table = self._file().read(columns=["unit_id"], use_threads=False)
-        ids: list[str] = table.column("unit_id").to_pylist()
+        with damage_named(self.uri):
+            table = self._file().read(columns=["unit_id"], use_threads=False)
+            ids: list[str] = table.column("unit_id").to_pylist()
         return ids
 
     def shape(self) -> Iterator[tuple[UnitKind, str]]:
         """Kind and address of each unit, in order, without what it consists of."""
-        for batch in self._file().iter_batches(columns=["kind", "uri"], use_threads=False):
-            for kind, uri in zip(batch["kind"].to_pylist(), batch["uri"].to_pylist(), strict=True):
-                yield UnitKind(kind), uri
+        with damage_named(self.uri):
+            for batch in self._file().iter_batches(columns=["kind", "uri"], use_threads=False):
+                for kind, uri in zip(batch["kind"].to_pylist(), batch["uri"].to_pylist(), strict=True):
+                    yield UnitKind(kind), uri
 
     def unit(self, unit_id: str) -> Unit:
         """The unit of that id; `ConfigurationError` if there is none."""
@@ -133,7 +140,7 @@ class Manifest:
         is_number = digits.isascii() and digits.isdecimal()
         number = int(digits) - self.summary.first_unit if is_number else self.summary.units
         if 0 <= number < self.summary.units:
-            rows = _rows(self._file(), number // _GROUP_UNITS)
+            rows = self._rows(self._file(), number // _GROUP_UNITS)
             unit = _to_unit(rows[number % _GROUP_UNITS])
             if unit.unit_id == unit_id:
                 return unit
@@ -141,6 +148,11 @@ class Manifest:
             f"{self.uri}: no unit '{unit_id}'; there are {self.summary.units}, named "
             f"{unit_name(self.summary.first_unit)} and so on"
         )
+
+    def _rows(self, file: pq.ParquetFile, group: int) -> list[dict[str, Any]]:
+        with damage_named(self.uri):
+            rows: list[dict[str, Any]] = file.read_row_group(group, use_threads=False).to_pylist()
+        return rows
 
     def _file(self) -> pq.ParquetFile:
         footer = _footer(self.storage, self.uri, self.size_bytes, self.etag)
@@ -229,11 +241,6 @@ class _Tally:
 def _footer(storage: Storage, uri: str, size_bytes: int, etag: str) -> pq.FileMetaData:
     """The footer of a stored manifest; kept, because a worker asks for one unit after another."""
     return open_parquet(storage, uri, size_bytes, etag).metadata
-
-
-def _rows(file: pq.ParquetFile, group: int) -> list[dict[str, Any]]:
-    rows: list[dict[str, Any]] = file.read_row_group(group, use_threads=False).to_pylist()
-    return rows
 
 
 def _to_row(unit: Unit) -> dict[str, Any]:

@@ -33,6 +33,7 @@ from pipeline.output.stored_poses import (
     whole_column,
 )
 from pipeline.storage import ObjectInfo, Storage
+from pipeline.storage.object_file import damage_named
 from posrefine.errors import ConfigurationError, ShardError
 
 __all__ = [
@@ -161,10 +162,11 @@ class TableFile:
         """Their images, in order, from their bytes; some thousand persons are decoded at a time."""
         persons = _People(open_stored(self.persons_uri, data[1], POSE_COLUMNS, run_id), joints)
         images = open_stored(self.uri, data[0], IMAGES_SCHEMA.names, run_id)
-        for batch in images.iter_batches(1024, use_threads=False):
-            rows = pa.Table.from_batches([batch])
-            counts = np.asarray(rows["person_count"], np.int64)
-            yield from image_results(rows, persons.take(int(counts.sum()), self), counts)
+        with damage_named(self.uri):
+            for batch in images.iter_batches(1024, use_threads=False):
+                rows = pa.Table.from_batches([batch])
+                counts = np.asarray(rows["person_count"], np.int64)
+                yield from image_results(rows, persons.take(int(counts.sum()), self), counts)
         persons.require_end(self)
 
 
@@ -236,7 +238,8 @@ class _People:
     def take(self, count: int, file: TableFile) -> StoredPersons:
         """The next `count` persons."""
         while self._waiting.num_rows < count:
-            batch = next(self._batches, None)
+            with damage_named(file.persons_uri):
+                batch = next(self._batches, None)
             if batch is None:
                 raise _mismatch(file)
             self._waiting = pa.concat_tables([self._waiting, _without_metadata(batch)])
@@ -245,7 +248,9 @@ class _People:
 
     def require_end(self, file: TableFile) -> None:
         """Raise ShardError where persons are left."""
-        if self._waiting.num_rows or next(self._batches, None) is not None:
+        with damage_named(file.persons_uri):
+            left = self._waiting.num_rows or next(self._batches, None) is not None
+        if left:
             raise _mismatch(file)
 
 

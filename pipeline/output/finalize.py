@@ -30,7 +30,7 @@ from pipeline.output.removed_rows import RemovedRows
 from pipeline.output.run_output import RunOutput
 from pipeline.output.table_state import Group, TableState
 from pipeline.output.writer import OutputWriter
-from pipeline.storage.object_file import open_parquet
+from pipeline.storage.object_file import damage_named, open_parquet
 from pipeline.storage.ordered_map import map_in_order
 from posrefine.errors import ImageStatus, InvariantBroken
 
@@ -122,7 +122,8 @@ def _groups_with(
             return False
         uri = output.tree.table("images", group.file)
         file = open_parquet(output.storage, uri, group.images_bytes, group.images_etag)
-        found = file.read(columns=["sha256"], use_threads=False)["sha256"]
+        with damage_named(uri):
+            found = file.read(columns=["sha256"], use_threads=False)["sha256"]
         return bool(pc.any(pc.is_in(found, value_set=wanted)).as_py())
 
     held = map_in_order(holds, groups.values(), _FILES_AT_ONCE)

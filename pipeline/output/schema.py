@@ -191,7 +191,7 @@ class TableMetadata:
 def metadata_values(metadata: Mapping[bytes, bytes] | None) -> dict[str, str]:
     """What a Parquet file's key-value metadata say of its run, by the names of `TableMetadata`."""
     return {
-        key.decode().removeprefix("posrefine."): value.decode()
+        key.decode(errors="replace").removeprefix("posrefine."): value.decode(errors="replace")
         for key, value in (metadata or {}).items()
         if key.startswith(b"posrefine.")
     }

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -10,7 +12,7 @@ import pyarrow.parquet as pq
 from pipeline.storage.storage import Storage
 from posrefine.errors import ShardError
 
-__all__ = ["PARQUET_ERRORS", "ObjectFile", "open_parquet", "read_footer"]
+__all__ = ["PARQUET_ERRORS", "ObjectFile", "damage_named", "open_parquet", "read_footer"]
 
 PARQUET_ERRORS = (pa.ArrowException, OSError, UnicodeDecodeError)
 """What pyarrow raises over a damaged file; names and texts that are no UTF-8 only when they are looked at."""
@@ -84,6 +86,17 @@ def open_parquet(
         return pq.ParquetFile(file, metadata=metadata, buffer_size=buffer_bytes, pre_buffer=False)
     except PARQUET_ERRORS as error:
         raise ShardError(f"{uri}: is no readable Parquet file: {error}; upload or write it again") from error
+
+
+@contextmanager
+def damage_named(uri: str) -> Iterator[None]:
+    """What pyarrow raises over a damaged file in the block is a `ShardError` that names the file."""
+    try:
+        yield
+    except PARQUET_ERRORS as error:
+        raise ShardError(
+            f"{uri}: was damaged: {error}; put it back from a copy, or write it again"
+        ) from error
 
 
 def read_footer(storage: Storage, uri: str, size_bytes: int, etag: str | None) -> pq.FileMetaData:

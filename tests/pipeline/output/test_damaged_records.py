@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import pytest
@@ -92,6 +93,24 @@ DAMAGE: list[tuple[str, tuple[str, ...], Any]] = [
     (COMMIT, ("add", "path"), "\ud800"),
     (COMMIT, ("add", "size"), float("inf")),
 ]
+
+
+@pytest.mark.parametrize("reading", ["rows", "first generation", "retry", "sync"])
+def test_a_parquet_file_of_an_output_whose_pages_are_damaged_is_refused_by_name(
+    objects: dict[str, bytes], reading: str
+):
+    uris = [uri for uri in objects if uri.startswith(OUT) and uri.endswith(".parquet")]
+    assert len(uris) > 8
+    for uri in uris:
+        standing = standing_on(objects | {uri: objects[uri][:4] + b"\xff" * 60 + objects[uri][64:]})
+        readings: dict[str, Callable[[], object]] = {
+            "rows": standing.rows,
+            "first generation": partial(standing.rows, 1),
+            "retry": standing.retry,
+            "sync": standing.sync,
+        }
+        with refused_by_name():
+            readings[reading]()
 
 
 @pytest.mark.parametrize(("uri", "path", "value"), DAMAGE, ids=map(str, range(len(DAMAGE))))
