@@ -17,10 +17,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from machine import RESULTS
 from numpy.typing import NDArray
 from PIL import Image
 
-from benchmarks.machine import RESULTS
 from pipeline.driver import retry, run
 from pipeline.exit_codes import exit_code_of
 from pipeline.ground_truth.image_names import ImageIds

@@ -5,12 +5,11 @@ from __future__ import annotations
 import io
 import tarfile
 
+import fault_driver
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from support.images import encode, gradient
-
-from benchmarks import fault_driver
 
 __all__ = ["HOSTILE", "REPAIRED", "repaired", "some_input"]
 

@@ -9,10 +9,9 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+from fault_input import repaired, some_input
+from fault_site import Site
 from support.s3 import Bucket
-
-from benchmarks.fault_input import repaired, some_input
-from benchmarks.fault_site import Site
 
 __all__ = ["COMPLETE", "Row", "rows_of", "wanted_rows"]
 

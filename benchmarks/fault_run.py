@@ -14,13 +14,12 @@ from contextlib import suppress
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
+from fault_input import HOSTILE, REPAIRED, repaired, some_input
+from fault_rows import COMPLETE, Row, rows_of, wanted_rows
+from fault_site import Site
 from ray.cluster_utils import Cluster
 from support.faultproxy import Kind
 from support.ray_cluster import worker_pids
-
-from benchmarks.fault_input import HOSTILE, REPAIRED, repaired, some_input
-from benchmarks.fault_rows import COMPLETE, Row, rows_of, wanted_rows
-from benchmarks.fault_site import Site
 
 __all__ = ["DisturbedRun"]
 

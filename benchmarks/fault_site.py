@@ -13,12 +13,11 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
+import fault_driver
 from ray.cluster_utils import Cluster
 from support.faultproxy import FaultProxy
 from support.ray_cluster import patiently
 from support.s3 import Bucket, S3Server
-
-from benchmarks import fault_driver
 
 __all__ = ["Site", "started_site"]
 
@@ -90,5 +89,5 @@ def started_site(faults_per_start: int) -> Iterator[Site]:
     ):
         os.environ |= server.environment(proxy.url) | {"AWS_EC2_METADATA_DISABLED": "true"}
         processes = multiprocessing.get_context("forkserver")
-        processes.set_forkserver_preload(["__main__", "benchmarks.fault_driver"])
+        processes.set_forkserver_preload(["__main__", "fault_driver"])
         yield Site(server.make_bucket(), proxy, faults_per_start, Path(folder), processes)

@@ -26,9 +26,9 @@ from typing import Any
 REPOSITORY = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(REPOSITORY), str(REPOSITORY / "tests")]
 
-from benchmarks.fault_run import DisturbedRun  # noqa: E402
-from benchmarks.fault_site import started_site  # noqa: E402
-from benchmarks.machine import RESULTS, machine, store  # noqa: E402
+from fault_run import DisturbedRun  # noqa: E402
+from fault_site import started_site  # noqa: E402
+from machine import RESULTS, machine, store  # noqa: E402
 
 
 @dataclass
