@@ -15,6 +15,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 from pipeline.driver.sync_gauges import SyncGauges
+from pipeline.driver.table_tasks import on_all_cores
 from pipeline.output.finalize import finalize
 from pipeline.output.outcome import Outcome
 from pipeline.output.publish import clean_tables
@@ -92,7 +93,13 @@ def switch(writer: OutputWriter, work: str, settings: SyncSettings) -> Outcome:
         remove_replaced(replace(writer, output=old), before)
     # What was planned by others since then is the next sync's.
     beside = RunOutput.at(join_uri(old.uri, work), old.storage)
-    tables = finalize(writer, record, writer.output.manifest(record), beside.finished_generations(record)[1:])
+    tables = finalize(
+        writer,
+        record,
+        writer.output.manifest(record),
+        beside.finished_generations(record)[1:],
+        write=on_all_cores,
+    )
     outcome = Outcome.completed(tables, None, max_error_rate=settings.max_error_rate, started_at=started_at)
     words = f"the network is {record.fingerprint.model}, {record.weights} from now on"
     outcome = outcome.model_copy(update={"message": f"{words}; {outcome.message}"})

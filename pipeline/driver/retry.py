@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 
 from pipeline.driver.attempts import LoadNetwork, outcome_where_it_breaks_off
 from pipeline.driver.drive import Drive
+from pipeline.driver.table_tasks import on_all_cores
 from pipeline.ground_truth.annotations import read_image_ids
 from pipeline.inputs.access import reaching_input
 from pipeline.inputs.readers import ReadOptions, read_options
@@ -78,11 +79,11 @@ def try_again(
 ) -> Outcome:
     """Under the lock: failed images once more, and the tables brought up to date."""
     manifest, generations = writer.output.manifest(record), writer.output.finished_generations(record)
-    before = writer.output.counts() or finalize(writer, record, manifest, generations[1:])
+    before = writer.output.counts() or finalize(writer, record, manifest, generations[1:], write=on_all_cores)
     # What is to be done is read from every unit, and a kill may leave tables that are behind them.
     writer.outcome(Outcome.under_way(before, started_at=started_at))
     with outcome_where_it_breaks_off(writer, drive, started_at=started_at, note=record.note):
-        tables = finalize(writer, record, manifest, generations[1:])
+        tables = finalize(writer, record, manifest, generations[1:], write=on_all_cores)
         failed = _units_with_failures(writer.output, record, generations)
         for generation, units in failed.items():
             planned = generations[generation - 1]
@@ -94,7 +95,7 @@ def try_again(
                 again=reading,
             )
         if failed:
-            tables = finalize(writer, record, manifest, generations[1:])
+            tables = finalize(writer, record, manifest, generations[1:], write=on_all_cores)
     settings = record.run_settings()
     outcome = Outcome.completed(
         tables, drive.tally, max_error_rate=settings.max_error_rate, started_at=started_at

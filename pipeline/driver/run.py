@@ -15,6 +15,7 @@ from pipeline.driver.attempts import (
 )
 from pipeline.driver.drive import Drive
 from pipeline.driver.precision import decide_precision
+from pipeline.driver.table_tasks import on_all_cores
 from pipeline.ground_truth.annotations import read_image_ids
 from pipeline.ground_truth.image_names import ImageIds
 from pipeline.inputs.access import reaching_input
@@ -146,7 +147,7 @@ def finalize_run(output: RunOutput, *, rebuild: bool = False) -> Outcome:
         if rebuild:
             forget_logs(writer)
         later = output.finished_generations(record)[1:]
-        tables = finalize(writer, record, output.manifest(record), later)
+        tables = finalize(writer, record, output.manifest(record), later, write=on_all_cores)
         outcome = Outcome.completed(
             tables, None, max_error_rate=settings.max_error_rate, started_at=started_at
         )
@@ -202,7 +203,9 @@ def go_on(job: Job, writer: OutputWriter, drive: Drive) -> Outcome:
     pending = [unit_id for unit_id in manifest.unit_ids() if unit_id not in done]
     if pending:
         drive.annotate(pending, manifest, record, writer)
-    tables = finalize(writer, record, manifest, writer.output.finished_generations(record)[1:])
+    tables = finalize(
+        writer, record, manifest, writer.output.finished_generations(record)[1:], write=on_all_cores
+    )
     outcome = Outcome.completed(
         tables, drive.tally, max_error_rate=job.settings.max_error_rate, started_at=job.started_at
     )

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Protocol
 from pipeline.driver.attempts import LoadNetwork, Tallied, outcome_where_it_breaks_off
 from pipeline.driver.replace import replace_network, require_same_input, switch, work_of
 from pipeline.driver.sync_gauges import SyncGauges
+from pipeline.driver.table_tasks import on_all_cores
 from pipeline.inputs.access import reaching_input
 from pipeline.inputs.cutting import cut_options
 from pipeline.inputs.manifest import Manifest
@@ -113,7 +114,9 @@ def bring_up_to_date(
             added = _plan(settings, writer, planned, work)
             if added is None:
                 if not tables_are_current(writer.output, record, planned[1:]):
-                    tables = finalize(writer, record, writer.output.manifest(record), planned[1:])
+                    tables = finalize(
+                        writer, record, writer.output.manifest(record), planned[1:], write=on_all_cores
+                    )
                 outcome = Outcome.synced(
                     tables,
                     None,
@@ -253,7 +256,7 @@ def _add(
     pending = [unit_id for unit_id in last.unit_ids if unit_id not in done]
     if pending:
         work.open().annotate(pending, own.output.manifest_of(last), last.record(record), own)
-    tables = finalize(writer, record, writer.output.manifest(record), planned[1:])
+    tables = finalize(writer, record, writer.output.manifest(record), planned[1:], write=on_all_cores)
     outcome = Outcome.synced(
         tables,
         work.tally,

@@ -1,6 +1,7 @@
 """From unit files to the tables: groups of units become files, and `_SUCCESS.json` comes last.
 
-Group i of the units, in the manifest's order, makes a file of each table. Memory is bounded by one group.
+Group i of the units, in the manifest's order, makes a file of each table. Memory is
+bounded by one group, in every process that writes some.
 
 `_SUCCESS.json` says which unit files each file was made from, which files were made, which versions of the
 two tables consist of them, and how many entries the log of people's corrections had, which are laid over the
@@ -11,7 +12,7 @@ lost its lease wrote late) is made anew, and nothing else.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import islice
 
@@ -21,7 +22,7 @@ import pyarrow.compute as pc
 from pipeline.inputs.manifest import Manifest
 from pipeline.output.counts import GroupCounts, TableCounts
 from pipeline.output.generations import Generation
-from pipeline.output.group import write_group
+from pipeline.output.group import GroupUnits, GroupWriter
 from pipeline.output.human_rows import HumanRows
 from pipeline.output.publish import SCHEMAS, publish
 from pipeline.output.published_rows import PublishedRows
@@ -34,15 +35,28 @@ from pipeline.storage.object_file import damage_named, open_parquet
 from pipeline.storage.ordered_map import map_in_order
 from posrefine.errors import ImageStatus, InvariantBroken
 
-__all__ = ["finalize", "tables_are_current"]
+__all__ = ["WriteGroups", "finalize", "in_this_process", "tables_are_current"]
+
+WriteGroups = Callable[[GroupWriter, Iterable[GroupUnits], int], Iterator[GroupCounts]]
+"""Writes so many groups, which may be made as they are asked for; their counts come in any order."""
 
 # What left them is held for so many groups at a time.
 _GROUPS_AT_ONCE = 16
 _FILES_AT_ONCE = 8
 
 
+def in_this_process(writer: GroupWriter, groups: Iterable[GroupUnits], _count: int) -> Iterator[GroupCounts]:
+    """Writes one group after the other."""
+    return map(writer.write, groups)
+
+
 def finalize(
-    writer: OutputWriter, record: RunRecord, manifest: Manifest, later: Sequence[Generation] = ()
+    writer: OutputWriter,
+    record: RunRecord,
+    manifest: Manifest,
+    later: Sequence[Generation] = (),
+    *,
+    write: WriteGroups = in_this_process,
 ) -> TableCounts:
     """Bring the tables of an output whose units are all there up to date; writes only what differs.
 
@@ -51,6 +65,7 @@ def finalize(
         record: of the run.
         manifest: of the run, the first generation.
         later: generations after it.
+        write: writes the groups that differ, here or elsewhere.
 
     Raises:
         ConfigurationError: units are missing.
@@ -81,14 +96,11 @@ def finalize(
             groups.pop(key)
     wanted = [key for key in standing.units if key not in groups]
     standing.require_units(output, wanted)
-    for some in _batches(wanted):
-        left = gone.uris(some)
-        for generation, index in some:
-            own = manifest if generation == 1 else output.manifest_of(generations[generation - 1])
-            units = list(own.units(index * record.table_units, record.table_units))
-            groups[generation, index] = write_group(
-                writer, generation, index, units, standing.etags, record, human, left[generation, index]
-            )
+    files = GroupWriter(output, writer.lock, record, human)
+    for made in write(
+        files, _group_units(output, manifest, generations, standing, gone, wanted), len(wanted)
+    ):
+        groups[made.generation, made.group] = made
     ordered = tuple(groups[key] for key in standing.units)
     counts = _add_up(ordered, record, generations, human)
     versions = {name: publish(writer, record, name, ordered, counts.generation) for name in SCHEMAS}
@@ -128,6 +140,24 @@ def _groups_with(
 
     held = map_in_order(holds, groups.values(), _FILES_AT_ONCE)
     return [key for key, is_held in zip(groups, held, strict=True) if is_held]
+
+
+def _group_units(
+    output: RunOutput,
+    manifest: Manifest,
+    generations: Sequence[Generation],
+    standing: TableState,
+    gone: RemovedRows,
+    wanted: Sequence[Group],
+) -> Iterator[GroupUnits]:
+    table_units = gone.table_units
+    for some in _batches(wanted):
+        left = gone.uris(some)
+        for generation, index in some:
+            own = manifest if generation == 1 else output.manifest_of(generations[generation - 1])
+            units = list(own.units(index * table_units, table_units))
+            etags = {unit.unit_id: standing.etags[unit.unit_id] for unit in units}
+            yield GroupUnits(generation, index, units, etags, left[generation, index])
 
 
 def _batches(groups: Sequence[Group]) -> Iterator[list[Group]]:

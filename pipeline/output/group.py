@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -14,6 +15,8 @@ from pipeline.inputs.load import is_broken_shard
 from pipeline.inputs.units import Unit, UnitKind
 from pipeline.output.counts import GroupCounts
 from pipeline.output.human_rows import HumanRows
+from pipeline.output.lease import LeaseWitness
+from pipeline.output.lock import RunLock
 from pipeline.output.measures import Measures
 from pipeline.output.parquet import decode_stored
 from pipeline.output.person_count import PersonCount
@@ -29,52 +32,82 @@ from pipeline.output.schema import (
 )
 from pipeline.output.table_state import digest_of_units
 from pipeline.output.unit_footer import UnitFooter
-from pipeline.output.writer import OutputWriter
 from pipeline.storage.ordered_map import map_in_order
 from pipeline.storage.pinned import read_pinned
 from posrefine.errors import ImageStatus, InvariantBroken, ObjectChanged
 
-__all__ = ["write_group"]
+__all__ = ["GroupUnits", "GroupWriter"]
 
 _READ_AHEAD = 16
 _ROW_GROUP_IMAGES = 16_384
 
 
-def write_group(
-    writer: OutputWriter,
-    generation: int,
-    index: int,
-    units: Sequence[Unit],
-    etags: Mapping[str, str],
-    record: RunRecord,
-    human: HumanRows,
-    gone: frozenset[str] = frozenset(),
-) -> GroupCounts:
-    """Write the files of a group.
+@dataclass(frozen=True)
+class GroupUnits:
+    """The units of a group, in the order of their manifest.
 
-    Args:
-        writer: of the output.
-        generation: that the units belong to.
-        index: number of the group.
-        units: in the order of the manifest.
+    Attributes:
+        generation: that they belong to.
+        index: number of the group in it.
+        units: of which there is one or more.
         etags: of the units' files.
+        gone: addresses of images of their own and of shards whose rows are left out.
+    """
+
+    generation: int
+    index: int
+    units: Sequence[Unit]
+    etags: Mapping[str, str]
+    gone: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True)
+class GroupWriter:
+    """Makes and writes the files of one group after the other, in any process that it is pickled to.
+
+    Attributes:
+        output: of the run.
+        lease: looked at before every put.
         record: of the run.
         human: people's rows, which are laid over the units'.
-        gone: addresses of images of their own and of shards whose rows are left out.
-
-    Raises:
-        InvariantBroken: rows and manifest do not agree.
-        ShardError: a unit's file is damaged, or of another run.
-        OutputLocked: the lease was lost.
     """
+
+    output: RunOutput
+    lease: RunLock | LeaseWitness
+    record: RunRecord
+    human: HumanRows
+
+    def elsewhere(self) -> GroupWriter:
+        """The same for another process, where the lease can be looked at but not held."""
+        lease = self.lease.witness if isinstance(self.lease, RunLock) else self.lease
+        return replace(self, lease=lease)
+
+    def write(self, group: GroupUnits) -> GroupCounts:
+        """Write the files of a group.
+
+        Raises:
+            InvariantBroken: rows and manifest do not agree.
+            ShardError: a unit's file is damaged, or of another run.
+            OutputLocked: the lease was lost.
+        """
+        return _written(self, group)
+
+    def put(self, name: str, file: str, data: bytes) -> str:
+        """Store a file of the table `images` or `persons`, under a name that no other has; its etag."""
+        self.lease.confirm()
+        return self.output.storage.create(self.output.tree.table(name, file), data)
+
+
+def _written(writer: GroupWriter, group: GroupUnits) -> GroupCounts:
+    record, units, gone = writer.record, group.units, group.gone
     metadata = record.table_metadata().encode()
     images = _TableFile(IMAGES_SCHEMA, metadata, images_table)
     persons = _TableFile(PERSONS_SCHEMA, metadata, persons_table)
     statuses: Counter[ImageStatus] = Counter()
     broken_shards, objects, reviewed, all_rows, made_from, met = 0, 0, 0, 0, [], set[str]()
     people, skipped, measures = PersonCount(), Counter[str](), Measures()
-    output = writer.output.of(generation)
-    for unit, (etag, rows) in zip(units, _read_ahead(output, units, etags, record.run_id), strict=True):
+    output = writer.output.of(group.generation)
+    for unit, (etag, rows) in zip(units, _read_ahead(output, units, group.etags, record.run_id), strict=True):
         _check_unit(unit, rows)
         made_from.append((unit.unit_id, etag))
         all_rows += rows.num_rows
@@ -85,7 +118,7 @@ def write_group(
         if unit.uri not in gone:
             uri = output.tree.unit(unit.unit_id)
             skipped.update(UnitFooter.of(uri, rows.schema.metadata).skipped)
-        rows = human.over(rows)
+        rows = writer.human.over(rows)
         reviewed += pc.sum(pc.not_equal(rows["source"], MODEL)).as_py() or 0
         statuses.update(
             {ImageStatus(v["values"]): v["counts"] for v in pc.value_counts(rows["status"]).to_pylist()}
@@ -94,20 +127,23 @@ def write_group(
         images.add(rows)
         persons.add(rows)
     if images.row_count != statuses.total():
-        raise InvariantBroken(f"group {index}: {images.row_count} image rows for {statuses.total()} images")
+        raise InvariantBroken(
+            f"group {group.index}: {images.row_count} image rows for {statuses.total()} images"
+        )
     if gone - met:
         raise InvariantBroken(
-            f"group {index} of generation {generation}: {min(gone - met)} shall leave it, and is not in it"
+            f"group {group.index} of generation {group.generation}: {min(gone - met)} shall leave it, and is "
+            "not in it"
         )
     file, made = "", {"images": b"", "persons": b""}
     made_etags = dict.fromkeys(made, "")
     if images.row_count:
-        file = output.tree.new_table_file(generation, index)
+        file = output.tree.new_table_file(group.generation, group.index)
         made = {"images": images.close(), "persons": persons.close()}
-        made_etags = {name: writer.table(name, file, data) for name, data in made.items()}
+        made_etags = {name: writer.put(name, file, data) for name, data in made.items()}
     return GroupCounts(
-        generation=generation,
-        group=index,
+        generation=group.generation,
+        group=group.index,
         file=file,
         first_unit=units[0].unit_id,
         last_unit=units[-1].unit_id,

@@ -113,11 +113,6 @@ class OutputWriter:
                 f"{self.output.tree.run}: another run began this output in the meantime; run again"
             ) from error
 
-    def table(self, name: str, file: str, data: bytes) -> str:
-        """Store a file of the table `images` or `persons`, under a name that no other has; its etag."""
-        self.lock.confirm()
-        return self.output.storage.create(self.output.tree.table(name, file), data)
-
     def keep(self, uri: str, kept: str) -> bool:
         """Copy an object to another place; whether it was there."""
         try:

@@ -4,86 +4,23 @@ from __future__ import annotations
 
 import re
 import shutil
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import duckdb
-import pyarrow as pa
 import pytest
 from deltalake import DeltaTable
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from support.made_up_output import FINGERPRINT, STORAGE, MadeUpOutput
 from support.rows import result_of, some_poses
 
-from pipeline.inputs.cutting import CutOptions
-from pipeline.inputs.manifest import Manifest, write_manifest
-from pipeline.inputs.units import LoadedImage, Unit
-from pipeline.output.counts import TableCounts
-from pipeline.output.finalize import finalize, tables_are_current
-from pipeline.output.publish import clean_tables, publish
-from pipeline.output.record import Fingerprint, RunRecord
-from pipeline.output.run_output import RunOutput
+from pipeline.inputs.units import LoadedImage
+from pipeline.output.finalize import tables_are_current
+from pipeline.output.publish import publish
 from pipeline.output.schema import unit_table
-from pipeline.output.unit_footer import encode_unit
 from pipeline.output.writer import writing
-from pipeline.storage import Storage
 from posrefine.errors import ConfigurationError, ImageStatus, InvariantBroken, ShardError
-
-STORAGE = Storage()
-START = datetime(2026, 1, 1, tzinfo=UTC)
-FINGERPRINT = Fingerprint(
-    schema_version=1, input="/in", split_tars=True, include=(), exclude=(),
-    image_column=None, key_column=None, annotations_sha256=None, model="m", skeleton="coco",
-    weights_sha256="0",
-    score_weights_sha256=None, protocol="official", input_size=64, scales=(1.0,), flip=True,
-    nms_threshold=None, precision="float32", exif="apply", decode_smaller=True, max_pixels=1,
-    max_image_bytes=1,
-)  # fmt: skip
-
-
-class Output:
-    """An output whose units hold made-up rows for the files of a folder."""
-
-    def __init__(self, folder: Path, images: int, table_units: int) -> None:
-        given = folder / "in"
-        given.mkdir()
-        for index in range(images):
-            (given / f"{index:03d}.jpg").write_bytes(b"x")
-        self.output = RunOutput.at(str(folder / "out"), STORAGE)
-        self.tree = self.output.tree
-        options = CutOptions(unit_images=2)
-        self.manifest: Manifest = write_manifest(str(given), self.tree.manifest("made-up"), STORAGE, options)
-        self.record = RunRecord(
-            fingerprint=FINGERPRINT, manifest_digest=self.manifest.summary.digest,
-            units=self.manifest.summary.units,
-            images=images, skipped=self.manifest.summary.skipped, input_bytes=0, table_units=table_units,
-            settings={"min_score": 0.5}, weights="w", code_version="1", created_at=datetime.now(UTC),
-        )  # fmt: skip
-
-    def write_unit(self, unit: Unit, persons: list[int | None], *, leave_out: int = 0) -> None:
-        results = []
-        for entry, count in zip(unit.objects, persons, strict=True):
-            status = ImageStatus.CORRUPT if count is None else ImageStatus.OK
-            image = LoadedImage(entry.key, entry.uri, status)
-            results.append(result_of(image, None if count is None else some_poses(count, count)))
-        rows = unit_table(unit.unit_id, results[leave_out:])
-        self.put_rows(unit.unit_id, rows)
-
-    def put_rows(self, unit_id: str, rows: pa.Table, record: RunRecord | None = None) -> None:
-        metadata = (record or self.record).table_metadata().encode()
-        STORAGE.put(self.tree.unit(unit_id), encode_unit(rows, metadata, min_score=0.5, committed_at=START))
-
-    def write_all(self, persons: list[int | None]) -> None:
-        rest = list(persons)
-        for unit in self.manifest.units():
-            self.write_unit(unit, [rest.pop(0) for _ in unit.objects])
-
-    def finalize(self) -> TableCounts:
-        with writing(self.output, 60) as writer:
-            counts = finalize(writer, self.record, self.manifest)
-            clean_tables(writer, 0)
-            return counts
 
 
 @settings(deadline=None, max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -91,7 +28,7 @@ class Output:
 def test_tables_hold_every_image_and_person_once(
     tmp_path_factory: pytest.TempPathFactory, persons: list[int | None], table_units: int
 ):
-    output = Output(tmp_path_factory.mktemp("run"), len(persons), table_units)
+    output = MadeUpOutput(tmp_path_factory.mktemp("run"), len(persons), table_units)
     output.write_all(persons)
 
     counts = output.finalize()
@@ -109,7 +46,7 @@ def test_tables_hold_every_image_and_person_once(
 
 
 def test_a_file_holds_a_group_and_the_same_rows_when_written_again(tmp_path: Path):
-    output = Output(tmp_path, 9, table_units=2)
+    output = MadeUpOutput(tmp_path, 9, table_units=2)
     output.write_all([1] * 9)
     counts = output.finalize()
     assert [(group.first_unit, group.units) for group in counts.groups] == [
@@ -131,7 +68,7 @@ def test_a_file_holds_a_group_and_the_same_rows_when_written_again(tmp_path: Pat
 
 
 def test_finished_tables_are_not_touched_again(tmp_path: Path):
-    output = Output(tmp_path, 3, table_units=2)
+    output = MadeUpOutput(tmp_path, 3, table_units=2)
     output.write_all([1, 2, None])
     counts = output.finalize()
     before = etags(output)
@@ -139,7 +76,7 @@ def test_finished_tables_are_not_touched_again(tmp_path: Path):
     assert etags(output) == before
 
 
-def etags(output: Output) -> dict[str, str]:
+def etags(output: MadeUpOutput) -> dict[str, str]:
     """Of all objects but the lease."""
     found = {info.uri.removeprefix(output.tree.root): info.etag for info in STORAGE.list(output.tree.root)}
     return {uri: etag for uri, etag in found.items() if uri != "/lock.json"}
@@ -152,7 +89,7 @@ def changed(before: dict[str, str], after: dict[str, str]) -> set[str]:
 
 
 def test_units_written_since_have_the_files_of_their_groups_made_anew_and_no_others(tmp_path: Path):
-    output = Output(tmp_path, 12, table_units=2)
+    output = MadeUpOutput(tmp_path, 12, table_units=2)
     output.write_all([1] * 12)
     output.finalize()
     third = list(output.manifest.units())[2]
@@ -172,7 +109,7 @@ def test_units_written_since_have_the_files_of_their_groups_made_anew_and_no_oth
 
 
 def test_table_files_that_a_late_writer_left_or_wrote_over_are_found_out(tmp_path: Path):
-    output = Output(tmp_path, 6, table_units=1)
+    output = MadeUpOutput(tmp_path, 6, table_units=1)
     output.write_all([1, None, 1, 1, 1, 1])
     first = output.finalize().groups[0]
     old = STORAGE.read_bytes(output.tree.table("images", first.file))
@@ -193,7 +130,7 @@ def test_table_files_that_a_late_writer_left_or_wrote_over_are_found_out(tmp_pat
 
 
 def test_a_commit_that_a_late_writer_put_into_a_log_is_found_out_and_undone(tmp_path: Path):
-    output = Output(tmp_path, 6, table_units=1)
+    output = MadeUpOutput(tmp_path, 6, table_units=1)
     output.write_all([1, None, 1, 1, 1, 1])
     output.finalize()
     with writing(output.output, 60) as writer:
@@ -205,7 +142,7 @@ def test_a_commit_that_a_late_writer_put_into_a_log_is_found_out_and_undone(tmp_
 
 
 def test_tables_whose_units_were_deleted_are_finished_all_the_same(tmp_path: Path):
-    output = Output(tmp_path, 4, table_units=1)
+    output = MadeUpOutput(tmp_path, 4, table_units=1)
     output.write_all([1] * 4)
     counts = output.finalize()
     shutil.rmtree(output.tree.units)
@@ -214,7 +151,7 @@ def test_tables_whose_units_were_deleted_are_finished_all_the_same(tmp_path: Pat
 
 
 def test_a_run_with_units_missing_gets_no_tables(tmp_path: Path):
-    output = Output(tmp_path, 5, table_units=2)
+    output = MadeUpOutput(tmp_path, 5, table_units=2)
     output.write_unit(next(output.manifest.units()), [1, 1])
     with pytest.raises(ConfigurationError, match="2 of 3 units are not finished"):
         output.finalize()
@@ -222,7 +159,7 @@ def test_a_run_with_units_missing_gets_no_tables(tmp_path: Path):
 
 
 def test_a_unit_that_lost_an_image_is_never_passed_over(tmp_path: Path):
-    output = Output(tmp_path, 4, table_units=2)
+    output = MadeUpOutput(tmp_path, 4, table_units=2)
     output.write_all([1, 1, 1, 1])
     output.write_unit(next(output.manifest.units()), [1, 1], leave_out=1)
     with pytest.raises(InvariantBroken, match="u00000000: rows and manifest name different images"):
@@ -230,7 +167,7 @@ def test_a_unit_that_lost_an_image_is_never_passed_over(tmp_path: Path):
 
 
 def test_a_unit_that_holds_an_image_twice_is_never_passed_over(tmp_path: Path):
-    output = Output(tmp_path, 2, table_units=2)
+    output = MadeUpOutput(tmp_path, 2, table_units=2)
     (unit,) = output.manifest.units()
     entry = unit.objects[0]
     image = LoadedImage(entry.key, entry.uri, ImageStatus.OK)
@@ -241,7 +178,7 @@ def test_a_unit_that_holds_an_image_twice_is_never_passed_over(tmp_path: Path):
 
 
 def test_a_unit_that_is_not_in_the_manifest_is_never_passed_over(tmp_path: Path):
-    output = Output(tmp_path, 2, table_units=2)
+    output = MadeUpOutput(tmp_path, 2, table_units=2)
     output.write_all([1, 1])
     output.put_rows("u99999999", unit_table("u99999999", []))
     with pytest.raises(InvariantBroken, match="u99999999"):
@@ -250,7 +187,7 @@ def test_a_unit_that_is_not_in_the_manifest_is_never_passed_over(tmp_path: Path)
 
 @pytest.mark.parametrize("change", [{"fingerprint": {"scales": (0.5, 1.0)}}, {"manifest_digest": "another"}])
 def test_a_unit_of_another_run_is_never_passed_over(tmp_path: Path, change: dict[str, Any]):
-    output = Output(tmp_path, 4, table_units=2)
+    output = MadeUpOutput(tmp_path, 4, table_units=2)
     output.write_all([1, 1, 1, 1])
     unit = next(output.manifest.units())
     fingerprint = FINGERPRINT.model_copy(update=change.pop("fingerprint", {}))

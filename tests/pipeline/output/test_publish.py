@@ -50,7 +50,10 @@ class Tables:
             "images": encode_table(images_table(as_found(rows)), metadata),
             "persons": encode_table(persons_table(as_found(rows)), metadata),
         }
-        etags = {name: writer.table(name, file, data[name]) for name in data}
+        etags = {
+            name: writer.output.storage.create(self.output.tree.table(name, file), data[name])
+            for name in data
+        }
         return GroupCounts(
             generation=generation, group=0, file=file, first_unit="u0", last_unit="u0", units=1,
             images={ImageStatus.OK: len(keys)}, objects=0, left_out=0,
