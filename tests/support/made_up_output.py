@@ -48,11 +48,15 @@ class MadeUpOutput:
         self.tree = self.output.tree
         options = CutOptions(unit_images=2)
         self.manifest: Manifest = write_manifest(str(given), self.tree.manifest("made-up"), STORAGE, options)
-        self.record = RunRecord(
-            fingerprint=FINGERPRINT, manifest_digest=self.manifest.summary.digest,
-            units=self.manifest.summary.units,
-            images=images, skipped=self.manifest.summary.skipped, input_bytes=0, table_units=table_units,
-            settings={"min_score": 0.5}, weights="w", code_version="1", created_at=datetime.now(UTC),
+        self.record = self.record_of(self.manifest, table_units)
+
+    @staticmethod
+    def record_of(manifest: Manifest, table_units: int) -> RunRecord:
+        return RunRecord(
+            fingerprint=FINGERPRINT, manifest_digest=manifest.summary.digest, units=manifest.summary.units,
+            images=manifest.summary.images, skipped=manifest.summary.skipped, input_bytes=0,
+            table_units=table_units, settings={"min_score": 0.5}, weights="w", code_version="1",
+            created_at=datetime.now(UTC),
         )  # fmt: skip
 
     def write_unit(self, unit: Unit, persons: list[int | None], *, leave_out: int = 0) -> None:
