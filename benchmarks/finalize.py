@@ -21,9 +21,8 @@ from machine import machine, store
 from planning import EndlessListing
 from process_memory import measured
 
-ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT))
-sys.path.insert(0, str(ROOT / "tests"))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
 
 from support.made_up_output import MadeUpOutput
 from support.rows import result, some_poses
@@ -38,6 +37,7 @@ from pipeline.output.unit_footer import encode_unit
 from pipeline.output.writer import writing
 from pipeline.storage import Storage
 
+ROOT = Path(__file__).resolve().parents[1]
 IMAGES_OF_A_UNIT, PERSONS, TEMPLATES = 16, 2, 16
 WAYS = {"this process": in_this_process, "all cores": on_all_cores}
 
