@@ -37,8 +37,11 @@ JOB = {
 }
 REFERENCE = """
 import json, sys, time
-from pycocotools.coco import COCO
-from pycocotools.cocoeval import COCOeval
+if sys.argv[3] == "hotcoco":
+    from hotcoco import COCO, COCOeval
+else:
+    from pycocotools.coco import COCO
+    from pycocotools.cocoeval import COCOeval
 started = time.perf_counter()
 truth = COCO(sys.argv[1])
 evaluation = COCOeval(truth, truth.loadRes(sys.argv[2]), "keypoints")
@@ -57,6 +60,7 @@ def main() -> None:
     add("--images", type=int, nargs="+", default=[500, 5_000, 50_000])
     add("--variants", nargs="+", choices=tuple(JOB), default=list(JOB), help="of the evaluation; all of them")
     add("--reference-up-to", type=int, default=50_000, help="images up to which pycocotools runs, too")
+    add("--hotcoco-python", help="Python of an environment with hotcoco; none: it is left out")
     add("--store", type=Path, default=STORE, help="JSON file that the rows are added to")
     given = parser.parse_args()
     # A Ray of the job's own: one that is running here already would have a past, and no part in the memory.
@@ -64,7 +68,10 @@ def main() -> None:
     source = Source.read(given.source)
     for images in given.images:
         with tempfile.TemporaryDirectory() as folder:
-            row = measure(source, images, Path(folder), given.variants, images <= given.reference_up_to)
+            references = {"pycocotools": sys.executable} if images <= given.reference_up_to else {}
+            if given.hotcoco_python:
+                references["hotcoco"] = given.hotcoco_python
+            row = measure(source, images, Path(folder), given.variants, references)
         print(json.dumps(row, indent=2), flush=True)
         store(given.store, row)
     if given.store == STORE:
@@ -72,8 +79,9 @@ def main() -> None:
 
 
 def measure(
-    source: Source, images: int, folder: Path, variants: list[str], with_reference: bool
+    source: Source, images: int, folder: Path, variants: list[str], references: dict[str, str]
 ) -> dict[str, Any]:
+    """A row; `references` are other evaluators, with the Python that has each."""
     row: dict[str, Any] = {"machine": machine(("numpy", "pycocotools", "ray")), "images": images}
     truth, found = folder / "annotations.json", folder / "results.json"
     counts = write_files(source, images, truth, found)
@@ -82,8 +90,8 @@ def measure(
     numbers: dict[str, list[float]] = {}
     for name in variants:
         row[name], numbers[name] = evaluate(truth, found, folder / name, name)
-    if with_reference:
-        row["pycocotools"], numbers["pycocotools"] = refer(truth, found)
+    for name, python in references.items():
+        row[name], numbers[name] = refer(truth, found, name, python)
     row["largest_difference"] = max(
         max(column) - min(column) for column in zip(*numbers.values(), strict=True)
     )
@@ -99,8 +107,8 @@ def evaluate(truth: Path, found: Path, output: Path, name: str) -> tuple[dict[st
     return usage.as_row() | {"evaluation_seconds": round(metrics["seconds"], 2), "AP": numbers[0]}, numbers
 
 
-def refer(truth: Path, found: Path) -> tuple[dict[str, float], list[float]]:
-    usage = measured([sys.executable, "-c", REFERENCE, str(truth), str(found)], ROOT, "pycocotools")
+def refer(truth: Path, found: Path, name: str, python: str) -> tuple[dict[str, float], list[float]]:
+    usage = measured([python, "-c", REFERENCE, str(truth), str(found), name], ROOT, name)
     said = json.loads(usage.printed.splitlines()[-1])
     numbers = said["numbers"]
     return usage.as_row() | {"evaluation_seconds": round(said["seconds"], 2), "AP": numbers[0]}, numbers

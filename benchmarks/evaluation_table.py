@@ -19,6 +19,7 @@ TITLES = {
     "everything": "with diagnosis",
     "everything_on_ray": "with diagnosis, on Ray",
     "pycocotools": "pycocotools, ten numbers",
+    "hotcoco": "hotcoco, ten numbers",
 }
 
 

@@ -38,6 +38,7 @@ def tables() -> str:
         ("pipeline_workers", workers_table),
         ("pipeline_memory", memory_table),
         ("planning", plan_table),
+        ("finalize", finalize_table),
         ("training", training_table),
     ):
         path = RESULTS / f"{name}.json"
@@ -186,6 +187,16 @@ def plan_table(result: dict[str, Any]) -> str:
     ]
     header = ("keys", "units", "seconds", "peak memory, GB", "manifest, MB")
     return f"{heading('Planning', result)}\n\n{markdown(header, rows)}\n"
+
+
+def finalize_table(result: dict[str, Any]) -> str:
+    rows = [
+        (row["way"], f"{row['finalize_s']:.1f}", f"{row['peak_bytes'] / 1e9:.2f}", f"{row['images']:,}")
+        for row in result["rows"]
+    ]
+    header = ("written by", "seconds", "peak memory, GB", "images")
+    title = f"Tables of {result['units']:,} units, Ray's start included ({result['times_as_fast']:.2f} times as fast)"
+    return f"{heading(title, result)}\n\n{markdown(header, rows)}\n"
 
 
 def layout_table() -> str:
