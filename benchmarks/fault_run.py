@@ -168,7 +168,6 @@ class DisturbedRun:
         self._address = self._site.cluster().address
         self._complete("run")
         self.faults["killed for memory"] += 2 * (self._more == "hungry")
-        self._address = None
 
     def _strike(self, what: str, cluster: Cluster, driver: BaseProcess) -> None:
         """Kill something whenever a further unit is there."""

@@ -24,7 +24,8 @@ from pathlib import Path
 from typing import Any
 
 REPOSITORY = Path(__file__).resolve().parents[1]
-sys.path[:0] = [str(REPOSITORY), str(REPOSITORY / "tests")]
+# Also for the server that forks the drivers, which imports this script, but not from its folder.
+sys.path[:0] = [str(REPOSITORY), str(REPOSITORY / "tests"), str(REPOSITORY / "benchmarks")]
 
 from fault_run import DisturbedRun  # noqa: E402
 from fault_site import started_site  # noqa: E402
