@@ -207,10 +207,10 @@ class OutputLocked(PosRefineError):
 
 
 class ActorsUnavailable(PosRefineError):
-    """The cluster had no room for the inference actors, for longer than the run may wait.
+    """The cluster had no room for the inference actors, or no machine, for longer than the run may wait.
 
-    Free the cluster, ask for less (`--actors`, `--num-gpus-per-actor`, `--num-cpus-per-actor`), or wait
-    longer (`--actor-wait-s`).
+    Free the cluster or start machines, ask for less (`--actors`, `--min-actors`, `--num-gpus-per-actor`,
+    `--num-cpus-per-actor`), or wait longer (`--actor-wait-s`).
     """
 
 

@@ -13,11 +13,13 @@ import ray
 
 from pipeline.driver.few_images import FewImages, are_few
 from pipeline.driver.lossy import push
+from pipeline.driver.machines import wait_for_machines
 from pipeline.driver.otlp import otlp_exporting
+from pipeline.driver.processors import looking_now_and_then
 from pipeline.driver.progress import show_progress
 from pipeline.driver.ray_watch import while_ray_is_there
 from pipeline.driver.telemetry import Telemetry
-from pipeline.driver.waiting import waiting_for_actors
+from pipeline.driver.waiting import StartingActors, waiting_for_actors
 from pipeline.ground_truth.image_names import ImageIds
 from pipeline.inputs.cutting import listed_skipped
 from pipeline.inputs.manifest import Manifest
@@ -29,7 +31,13 @@ from pipeline.output.tally import RunTally
 from pipeline.output.writer import OutputWriter
 from pipeline.ray_session import ray_session, unwrapped_worker_errors
 from pipeline.settings.run import RunSettings
-from pipeline.stages.cluster import ClusterLayout, actor_bytes, cluster_layout, cluster_nodes
+from pipeline.stages.cluster import (
+    ClusterLayout,
+    actor_bytes,
+    cluster_layout,
+    cluster_nodes,
+    processors_of,
+)
 from pipeline.stages.dataset import receipts_of
 from pipeline.stages.quarantine import start_ledger
 from pipeline.stages.receipt import Receipt
@@ -106,7 +114,8 @@ class Drive:
         self._session.enter_context(ray_session())
         with unwrapped_worker_errors():
             memory = actor_bytes(self.settings, self.network.identity.input_size)
-            plan = cluster_layout(self.settings, cluster_nodes(), memory)
+            settings, nodes = wait_for_machines(self.settings)
+            plan = cluster_layout(settings, nodes, memory)
             context = self._context(manifest, record, writer, again)
             context = replace(
                 context,
@@ -124,9 +133,10 @@ class Drive:
                         self.telemetry.registry, self.settings.otlp, normalise_uri(self.settings.output)
                     ),
                     show_progress(self.telemetry.tally),
-                    waiting_for_actors(context.ledger, plan, self.settings.actor_wait_s),
+                    looking_now_and_then(lambda: self._see_processors(plan)),
+                    waiting_for_actors(context.ledger, plan, self.settings.actor_wait_s) as actors,
                 ):
-                    self._count(_in_datasets(pending, context, plan), writer.lock)
+                    self._count(_in_datasets(pending, context, plan), writer.lock, actors)
             finally:
                 self._push_metrics()
         done = self.telemetry.tally().units_done
@@ -171,11 +181,16 @@ class Drive:
             self._push_metrics()
         return [unit_id for unit_id in pending if unit_id not in done]
 
-    def _count(self, receipts: Iterator[Receipt], lock: RunLock) -> None:
+    def _count(self, receipts: Iterator[Receipt], lock: RunLock, actors: StartingActors) -> None:
         assert self.telemetry is not None
-        for receipt in while_ray_is_there(receipts):
+        for receipt in while_ray_is_there(receipts, actors.require):
             self.telemetry.receive(receipt)
             lock.check()
+            actors.require()
+
+    def _see_processors(self, plan: ClusterLayout) -> None:
+        assert self.telemetry is not None
+        self.telemetry.see_processors(processors_of(cluster_nodes(), on_gpus=plan.gpus_per_actor > 0))
 
     def _push_metrics(self) -> None:
         if self.telemetry is not None:
@@ -190,9 +205,8 @@ def _in_datasets(pending: Sequence[str], context: StageContext, plan: ClusterLay
 def _opening_line(record: RunRecord, pending: int, plan: ClusterLayout) -> str:
     known = f", {record.images:,} images known from listing" if record.images else ""
     each = f"{plan.gpus_per_actor:g} GPUs" if plan.gpus_per_actor else f"{plan.threads_per_actor} threads"
-    line = (
-        f"{pending:,} of {record.units:,} units to do{known}; {plan.actors} inference actors of {each} each"
-    )
+    actors = f"{plan.least_actors} to {plan.actors}" if plan.grows else str(plan.actors)
+    line = f"{pending:,} of {record.units:,} units to do{known}; {actors} inference actors of {each} each"
     if record.skipped:
         line += f"; no input, and skipped: {listed_skipped(record.skipped)}"
     return line if record.note is None else f"{line}; {record.note}"

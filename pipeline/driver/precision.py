@@ -7,7 +7,8 @@ import torch
 from ray.exceptions import GetTimeoutError
 
 from pipeline.settings.run import RunSettings
-from pipeline.stages.cluster import LOAD_CPUS, ClusterLayout, cluster_layout, cluster_nodes
+from pipeline.stages.cluster import ClusterLayout, cluster_layout, cluster_nodes
+from pipeline.stages.shares import LOAD_CPUS
 from posrefine.errors import ConfigurationError
 from posrefine.inference.fast.device import Precision, available_device, choose_dtype
 
@@ -22,9 +23,9 @@ def decide_precision(settings: RunSettings) -> Precision:
     Raises:
         ConfigurationError: the actors fit no machine, or no device of their kind is free.
     """
-    plan, nodes = cluster_layout(settings, cluster_nodes()), len(cluster_nodes())
+    plan = cluster_layout(settings, cluster_nodes())
     device = "auto" if plan.gpus_per_actor else "cpu"
-    if device == "cpu" and nodes == 1:
+    if device == "cpu" and sum(node["Alive"] for node in ray.nodes()) == 1:
         return _faster_on(device)
     return _ask_a_machine(plan, device)
 

@@ -6,7 +6,7 @@ import queue
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -58,11 +58,15 @@ class _Door:
             self.shut_since = None
 
 
-def while_ray_is_there(items: Iterator[Item]) -> Iterator[Item]:
+def while_ray_is_there(items: Iterator[Item], also: Callable[[], None] = lambda: None) -> Iterator[Item]:
     """The items of an iterator that works on Ray.
 
     It is asked in a thread of its own, because a call into a Ray that is gone neither returns nor hears of
     signals.
+
+    Args:
+        items: of the work.
+        also: raises what else ends the wait for the next one; called every second that it lasts.
 
     Raises:
         ClusterLost: the raylet of this machine, or the cluster's control service, is gone.
@@ -88,6 +92,7 @@ def while_ray_is_there(items: Iterator[Item]) -> Iterator[Item]:
             except queue.Empty:
                 for door in doors:
                     door.require_open()
+                also()
                 continue
             if not isinstance(item, _End):
                 yield item

@@ -65,8 +65,9 @@ def retry_failed(
     limits = {name: limit for name, limit in given.items() if limit is not None}
     reading = read_options(settings.model_copy(update=limits), network.identity.input_size)
     # The cluster that the run began on says nothing about this one.
-    here = {"device": device, "actors": None, "num_gpus_per_actor": None, "num_cpus_per_actor": None}
-    settings = settings.model_copy(update=here | {"metrics_port": 0})
+    layout = ("actors", "min_actors", "max_actors", "num_gpus_per_actor", "num_cpus_per_actor")
+    here = {"device": device, "metrics_port": 0} | dict.fromkeys(layout)
+    settings = settings.model_copy(update=here)
     with (
         Drive(settings, network, image_ids) as drive,
         writing(output, settings.lock_expiry_s) as writer,

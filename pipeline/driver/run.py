@@ -14,6 +14,7 @@ from pipeline.driver.attempts import (
     outcome_where_preparing_fails,
 )
 from pipeline.driver.drive import Drive
+from pipeline.driver.machines import wait_for_machines
 from pipeline.driver.precision import decide_precision
 from pipeline.driver.table_tasks import on_all_cores
 from pipeline.ground_truth.annotations import read_image_ids
@@ -193,6 +194,8 @@ def _with_precision(settings: RunSettings, record: RunRecord | None, session: Ex
     if record is not None:
         return settings.model_copy(update={"precision": record.fingerprint.precision})
     session.enter_context(ray_session())
+    # Where the cluster has no machine yet, there is none to be asked.
+    settings, _ = wait_for_machines(settings)
     return settings.model_copy(update={"precision": decide_precision(settings).value})
 
 

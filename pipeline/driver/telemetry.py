@@ -13,6 +13,7 @@ from prometheus_client import CollectorRegistry, Counter, start_http_server
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
+from pipeline.driver.processors import Processors
 from pipeline.output.person_count import PersonCount
 from pipeline.output.tally import RunTally
 from pipeline.stages.receipt import STAGES, Receipt
@@ -30,7 +31,8 @@ class Telemetry:
     Args:
         units_total: units of the manifest.
         units_done: units that were committed before this run.
-        processors: GPUs of the cluster where actors are on GPUs, else its cores; used or not.
+        processors: GPUs of the cluster where actors are on GPUs, else its cores; used or not. For as long as
+            nothing else is heard of them.
         min_score: from which persons are counted.
         clock: seconds, monotonic.
     """
@@ -44,7 +46,8 @@ class Telemetry:
         *,
         min_score: float = SCORE_FLOOR,
     ) -> None:
-        self._clock, self._start, self._processors = clock, clock(), processors
+        self._clock, self._start = clock, clock()
+        self._processors = Processors(self._start, processors)
         self._units_total, self._units_before, self._units_now = units_total, units_done, 0
         self._images: Tallies[ImageStatus] = Tallies()
         self._people, self._min_score = PersonCount(), min_score
@@ -76,6 +79,11 @@ class Telemetry:
             self._recent.append((self._clock(), sum(receipt.images.values())))
             self._counters.count(receipt)
 
+    def see_processors(self, processors: float) -> None:
+        """So many are there now: machines may have come or gone since this was told last."""
+        with self._lock:
+            self._processors.see(self._clock(), processors)
+
     def tally(self) -> RunTally:
         """Where the run stands now."""
         with self._lock:
@@ -87,7 +95,8 @@ class Telemetry:
         elapsed, worked = max(now - self._start, 1e-9), max(now - first, 1e-9)
         images, ok = self._images.total(), self._images[ImageStatus.OK]
         pending = self._units_total - self._units_before - self._units_now
-        bare = ok / self._busy_s * self._processors if ok and self._busy_s else None
+        processors = self._processors.mean(first, now)
+        bare = ok / self._busy_s * processors if ok and self._busy_s else None
         return RunTally(
             units_total=self._units_total,
             units_done=self._units_before + self._units_now,
@@ -202,7 +211,7 @@ class _Gauges(Collector):
         if tally.efficiency is not None:
             yield GaugeMetricFamily(
                 "posrefine_efficiency_ratio",
-                "Images/s of the run over those of bare predictors on all processors of the cluster.",
+                "Images/s of the run over those of bare predictors on all processors that were there.",
                 tally.efficiency,
             )
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import logging
 import re
 import threading
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -13,44 +14,94 @@ import ray
 from ray.data.exceptions import ExecutionTimeoutError
 from ray.exceptions import GetTimeoutError
 
+from pipeline.driver.machines import wanted_and_free
 from pipeline.stages.cluster import ClusterLayout
 from posrefine.errors import ActorsUnavailable, NoProgress, OutOfMemory, PosRefineError
 
-__all__ = ["waiting_for_actors"]
+__all__ = ["StartingActors", "waiting_for_actors"]
 
 logger = logging.getLogger(__name__)
 
 _FIRST_WORD_S = 30.0
 _NEXT_WORD_S = 120.0
 _LAST_WORD_S = 5.0
+_LOOK_AGAIN_S = 1.0
+
+
+class StartingActors:
+    """Those that have started, by what is seen of them from time to time.
+
+    Args:
+        ledger: where actors announce themselves.
+        plan: the actors.
+        limit_s: how long a cluster that grows has for the least number of them.
+    """
+
+    def __init__(self, ledger: Any, plan: ClusterLayout, limit_s: float) -> None:  # noqa: ANN401
+        self._ledger, self._plan, self._limit_s = ledger, plan, limit_s
+        self._least = plan.least_actors or 1
+        self._begun, self._started = time.monotonic(), 0
+
+    def look(self) -> bool:
+        """Whether there are enough; asks the cluster."""
+        self._started = ray.get(self._ledger.actors.remote())
+        return self._started >= self._least
+
+    def missing(self) -> str:
+        """What to say while there are not."""
+        started = f"{self._started} of {self._least} inference actors have" if self._started else None
+        return (
+            f"{started or 'no inference actor has'} started yet; {self._in_words()}; this run waits "
+            f"for what other jobs hold, at most {self._limit_s:g} s"
+        )
+
+    def _in_words(self) -> str:
+        plan = self._plan
+        number = self._least if plan.grows else plan.actors
+        return wanted_and_free(number, plan.cpus_per_actor, plan.gpus_per_actor)
+
+    def require(self) -> None:
+        """Raise `ActorsUnavailable` where the time is over and too few have started; asks nobody.
+
+        Where the cluster stays as it is, Ray Data waits for all of them by itself.
+        """
+        waited_s = time.monotonic() - self._begun
+        if self._plan.grows and self._started < self._least and waited_s > self._limit_s:
+            raise self.unavailable()
+
+    def unavailable(self) -> ActorsUnavailable:
+        """They did not start in time."""
+        return ActorsUnavailable(
+            f"the inference actors did not start within {self._limit_s:g} s; {self._in_words()}; run "
+            "again when other jobs have left the cluster, or give more time by --actor-wait-s"
+        )
 
 
 @contextmanager
-def waiting_for_actors(ledger: Any, plan: ClusterLayout, limit_s: float) -> Iterator[None]:  # noqa: ANN401
-    """Around the work of a run: logs what is missing for as long as no actor has announced itself.
+def waiting_for_actors(
+    ledger: Any,  # noqa: ANN401
+    plan: ClusterLayout,
+    limit_s: float,
+) -> Iterator[StartingActors]:
+    """Around the work of a run: logs what is missing for as long as too few actors have announced themselves.
 
     Args:
         ledger: where actors announce themselves, and deaths of workers are counted.
         plan: the actors.
-        limit_s: how long Ray Data waits for them.
+        limit_s: how long they are waited for.
 
     Raises:
         ActorsUnavailable: they did not start in time.
         OutOfMemory: nothing moved any more, and workers had been killed from outside.
         NoProgress: nothing moved any more.
     """
-    over = threading.Event()
-    words = threading.Thread(
-        target=_say_until, args=(over, lambda: _missing(ledger, plan, limit_s)), daemon=True, name="waiting"
-    )
+    over, actors = threading.Event(), StartingActors(ledger, plan, limit_s)
+    words = threading.Thread(target=_say_until, args=(over, actors), daemon=True, name="waiting")
     words.start()
     try:
-        yield
+        yield actors
     except GetTimeoutError as error:
-        raise ActorsUnavailable(
-            f"the inference actors did not start within {limit_s:g} s; {_wanted_and_free(plan)}; run again "
-            "when other jobs have left the cluster, or give more time by --actor-wait-s"
-        ) from error
+        raise actors.unavailable() from error
     except ExecutionTimeoutError as error:
         raise _standstill(ray.get(ledger.kills.remote()), str(error)) from error
     finally:
@@ -76,29 +127,11 @@ def _standstill(kills: int, said: str) -> PosRefineError:
     )
 
 
-def _say_until(over: threading.Event, missing: Callable[[], str | None]) -> None:
-    pause_s = _FIRST_WORD_S
-    while not over.wait(pause_s):
-        line = missing()
-        if line is None:
+def _say_until(over: threading.Event, actors: StartingActors) -> None:
+    next_word = time.monotonic() + _FIRST_WORD_S
+    while not over.wait(_LOOK_AGAIN_S):
+        if actors.look():
             return
-        logger.warning(line)
-        pause_s = _NEXT_WORD_S
-
-
-def _missing(ledger: Any, plan: ClusterLayout, limit_s: float) -> str | None:  # noqa: ANN401
-    """What to say while no actor has announced itself; None from then on."""
-    if ray.get(ledger.has_actors.remote()):
-        return None
-    return (
-        f"no inference actor has started yet; {_wanted_and_free(plan)}; this run waits for what other jobs "
-        f"hold, at most {limit_s:g} s"
-    )
-
-
-def _wanted_and_free(plan: ClusterLayout) -> str:
-    free = ray.available_resources()
-    return (
-        f"{plan.actors} with {plan.cpus_per_actor:g} CPUs and {plan.gpus_per_actor:g} GPUs each are wanted, "
-        f"the cluster has {free.get('CPU', 0):g} CPUs and {free.get('GPU', 0):g} GPUs free"
-    )
+        if time.monotonic() > next_word:
+            logger.warning(actors.missing())
+            next_word = time.monotonic() + _NEXT_WORD_S

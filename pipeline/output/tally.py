@@ -28,7 +28,8 @@ class RunTally:
         efficiency: images/s after start-up over `bare_images_per_s`: the part of the cluster's processors'
             time that the network had; None at first.
         bare_images_per_s: images/s of bare predictors on all GPUs of the cluster, or on all its cores, by the
-            processors' time that an image took; None at first.
+            processors' time that an image took; of a cluster that grew or shrank, on as many as it had on an
+            average after start-up. None at first.
         stage_seconds: seconds of all workers together by stage; `predictor` is a part of `infer`.
         prepare_seconds: how actors made the network ready, and the seconds of the slowest of them.
     """

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from pipeline.images.exif_rule import ExifRule
 from pipeline.settings.base import Device, Floats, Settings, Skeleton, Texts
@@ -120,7 +120,20 @@ class _Cluster(Settings):
 
     device: Device = Field("auto", description="where the network runs; auto: on a GPU where actors have one")
     actors: int | None = Field(
-        None, ge=1, description="inference actors; as many as the cluster has GPUs, or else cores"
+        None,
+        ge=1,
+        description="inference actors from start to end; as many as the cluster has GPUs, or else cores",
+    )
+    min_actors: int | None = Field(
+        None,
+        ge=1,
+        description="in a cluster that grows: inference actors that must start within --actor-wait-s; 1",
+    )
+    max_actors: int | None = Field(
+        None,
+        ge=1,
+        description="in a cluster that grows: most inference actors, on machines as they come; all that "
+        "fit, 1000 at most",
     )
     num_gpus_per_actor: float | None = Field(
         None, ge=0, description="GPUs of one actor; 1 where the cluster has GPUs, else 0"
@@ -131,7 +144,9 @@ class _Cluster(Settings):
         description="CPUs of one actor; 1 beside a GPU, else about a core, on which it has a thread",
     )
     actor_wait_s: float = Field(
-        600.0, gt=0, description="how long to wait for actors while other jobs hold the cluster"
+        600.0,
+        gt=0,
+        description="how long to wait for machines, and for actors while other jobs hold the cluster",
     )
 
 
@@ -164,6 +179,29 @@ class RunSettings(_Watching, _Cluster, _Limits, _TestTime, _Network, _Places):
         if min(value) <= 0 or len(set(value)) != len(value):
             raise ValueError("scales must be positive and differ from each other")
         return value
+
+    @model_validator(mode="after")
+    def _actors_are_said_once(self) -> RunSettings:
+        if self.actors is not None and self.grows:
+            raise ValueError(
+                "--actors says their number once and for all: leave out --min-actors and --max-actors"
+            )
+        least, most = self.min_actors, self.max_actors
+        if least is not None and most is not None and least > most:
+            raise ValueError(f"--min-actors {least} is above --max-actors {most}")
+        return self
+
+    @property
+    def grows(self) -> bool:
+        """Whether the inference actors take machines as these come and go."""
+        return self.min_actors is not None or self.max_actors is not None
+
+    def growing(self) -> RunSettings:
+        """These settings for a cluster that is yet to grow: the same actors, as machines come for them."""
+        if self.grows:
+            return self
+        bounds = {"actors": None, "min_actors": self.actors or 1, "max_actors": self.actors}
+        return self.model_copy(update=bounds)
 
     @property
     def untrained(self) -> bool:

@@ -31,7 +31,7 @@ class InferenceActor:
         # The process is this actor's alone, and its maps are the last unit's again.
         keep_freed_memory()
         self._ledger, self._image_timeout_s = context.ledger, context.settings.image_timeout_s
-        ray.get(self._ledger.announce_actor.remote())
+        ray.get(self._ledger.announce_actor.remote(ray.get_runtime_context().get_actor_id()))
         device = context.settings.device
         if device == "auto" and not ray.get_gpu_ids():
             # Those of this machine are not for this actor.

@@ -7,34 +7,36 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
 import ray
 
 from pipeline.settings.run import RunSettings
+from pipeline.stages.shares import (
+    COMMIT_CPUS,
+    LOAD_CPUS,
+    SLIGHT_COMMIT_CPUS,
+    SLIGHT_LOAD_CPUS,
+    actors_for,
+    kept_for_tasks,
+    loading_tasks,
+    rounded_down,
+    share_of_threads,
+    share_on_any_machine,
+)
 from posrefine.errors import ConfigurationError
 from posrefine.inference.fast.device import no_such_device
 
 __all__ = [
-    "COMMIT_CPUS",
-    "LOAD_CPUS",
     "ClusterLayout",
     "NodeResources",
     "actor_bytes",
     "cluster_layout",
     "cluster_nodes",
+    "processors_of",
 ]
 
-# Shares by which Ray places tasks: numbers that nobody gives an actor, because Ray fuses stages that ask for
-# the same. The slight ones are for tasks beside actors on every core, of which they take little.
-LOAD_CPUS = 0.49
-COMMIT_CPUS = 0.24
-_SLIGHT_LOAD_CPUS = 0.039
-_SLIGHT_COMMIT_CPUS = 0.029
-# One loading task keeps the small network busy on so many cores.
-_CORES_PER_LOADING_TASK = 8
-# Ray counts in ten-thousandths of a CPU.
-_RAYS_PARTS = 10_000
 _KINDS_SHOWN = 5
+# Of a cluster that grows without a bound that we know: Ray's autoscaler looks at no more that wait.
+_MOST_ACTORS = 1_000
 
 # A predictor in a process of its own peaked at 0.5 GB for posrefine_tiny at 256 px, at 0.7 for dekr_w32 at
 # 512 and 0.9 at 1024 px, and for dekr_w48 at 640; an actor holds two units of images, and what Ray keeps.
@@ -56,7 +58,7 @@ class ClusterLayout:
     """The inference actors: how many, and what each one is given; and what tasks and run are measured by.
 
     Attributes:
-        actors: number of them.
+        actors: number of them; in a cluster that grows, the most of them.
         cpus_per_actor: by which Ray places them.
         gpus_per_actor: the same.
         threads_per_actor: with which each computes on a CPU.
@@ -65,6 +67,8 @@ class ClusterLayout:
         load_cpus: by which Ray places a loading task.
         commit_cpus: the same of a committing one.
         loads_at_once: most loading tasks at a time; None: as many as their CPUs allow.
+        least_actors: in a cluster that grows, how many of them must have started in time; None: the cluster
+            stays as it is, and all of them must.
     """
 
     actors: int
@@ -75,6 +79,12 @@ class ClusterLayout:
     load_cpus: float = LOAD_CPUS
     commit_cpus: float = COMMIT_CPUS
     loads_at_once: int | None = None
+    least_actors: int | None = None
+
+    @property
+    def grows(self) -> bool:
+        """Whether actors take machines as these come."""
+        return self.least_actors is not None
 
 
 def cluster_nodes() -> list[NodeResources]:
@@ -85,6 +95,11 @@ def cluster_nodes() -> list[NodeResources]:
         for found in resources
     ]
     return [node for node in nodes if node.cpus > 0]
+
+
+def processors_of(nodes: Sequence[NodeResources], *, on_gpus: bool) -> float:
+    """What the speed of a run on these machines is held against: their GPUs, or else their cores."""
+    return sum(node.gpus if on_gpus else node.cpus for node in _with_room(nodes))
 
 
 def actor_bytes(settings: RunSettings, input_size_px: int) -> float:
@@ -104,7 +119,8 @@ def cluster_layout(
 
     With GPUs that is an actor for each. Without, it is an actor of one thread for every core, beside which
     loading and committing run, because a thread alone never waits for others; or, where the memory does not
-    hold so many, fewer with more threads.
+    hold so many, fewer with more threads. In a cluster that grows, these machines say what an actor is given,
+    and all that fit any machine leave tasks their share there.
 
     Args:
         settings: of the run.
@@ -115,7 +131,7 @@ def cluster_layout(
         ConfigurationError: the actors asked for do not fit any machine, or leave no CPU for loading; or they
             are to be on GPUs, and there is none.
     """
-    nodes = [node for node in nodes if node.cpus > _kept_for_tasks(node.cpus)]
+    nodes = _with_room(nodes)
     if not nodes:
         raise ConfigurationError("the Ray cluster has no machine with CPUs; start one that has")
     has_gpus = any(node.gpus for node in nodes)
@@ -124,32 +140,82 @@ def cluster_layout(
         raise no_such_device("cuda", "no machine of the Ray cluster has a GPU")
     if gpus is None:
         gpus = 1.0 if has_gpus and settings.device != "cpu" else 0.0
+    if settings.grows and gpus:
+        return _growing_on_gpus(settings, nodes, gpus)
+    threads = _threads_for_memory(nodes, bytes_per_actor)
+    if settings.grows:
+        return _growing_on_cores(settings, nodes, settings.num_cpus_per_actor or float(threads))
     if gpus or settings.num_cpus_per_actor is not None:
         return _as_asked(settings, nodes, gpus)
-    return _on_every_core(settings, nodes, _threads_for_memory(nodes, bytes_per_actor))
+    return _on_every_core(settings, nodes, threads)
+
+
+def _with_room(nodes: Sequence[NodeResources]) -> list[NodeResources]:
+    return [node for node in nodes if node.cpus > kept_for_tasks(node.cpus)]
 
 
 def _as_asked(settings: RunSettings, nodes: Sequence[NodeResources], gpus: float) -> ClusterLayout:
     """Actors of GPUs, or of as many CPUs as the user says."""
     cpus = settings.num_cpus_per_actor or _cpus_beside_a_gpu(nodes)
     actors = _checked(settings.actors, sum(_actors_on(node, cpus, gpus) for node in nodes), cpus, gpus, nodes)
-    processors = sum(node.gpus if gpus else node.cpus for node in nodes)
+    processors = processors_of(nodes, on_gpus=gpus > 0)
     return ClusterLayout(actors, cpus, gpus, max(1, int(cpus)), processors)
 
 
 def _on_every_core(settings: RunSettings, nodes: Sequence[NodeResources], threads: int) -> ClusterLayout:
-    cpus = _cpus_of_threads(nodes, threads)
-    room = sum(min(_actors_for(node.cpus, threads), int(node.cpus / cpus)) for node in nodes)
+    cpus = share_of_threads([node.cpus for node in nodes], threads)
+    room = sum(min(actors_for(node.cpus, threads), int(node.cpus / cpus)) for node in nodes)
     return ClusterLayout(
         actors=_checked(settings.actors, room, cpus, 0.0, nodes),
         cpus_per_actor=cpus,
         gpus_per_actor=0.0,
         threads_per_actor=threads,
-        processors=sum(node.cpus for node in nodes),
-        load_cpus=_SLIGHT_LOAD_CPUS,
-        commit_cpus=_SLIGHT_COMMIT_CPUS,
-        loads_at_once=sum(_loading_tasks(node.cpus) for node in nodes),
+        processors=processors_of(nodes, on_gpus=False),
+        load_cpus=SLIGHT_LOAD_CPUS,
+        commit_cpus=SLIGHT_COMMIT_CPUS,
+        loads_at_once=sum(loading_tasks(node.cpus) for node in nodes),
     )
+
+
+def _growing_on_gpus(settings: RunSettings, nodes: Sequence[NodeResources], gpus: float) -> ClusterLayout:
+    cpus = settings.num_cpus_per_actor or 1.0
+    for node in nodes:
+        # However many GPUs a machine has, an actor will sit on each.
+        if node.gpus >= gpus and node.cpus > LOAD_CPUS + COMMIT_CPUS:
+            cpus = min(cpus, rounded_down((node.cpus - LOAD_CPUS - COMMIT_CPUS) / int(node.gpus / gpus)))
+    _checked(1, sum(_actors_on(node, cpus, gpus) for node in nodes), cpus, gpus, nodes)
+    least, most = _least_and_most(settings)
+    return ClusterLayout(
+        actors=most,
+        cpus_per_actor=cpus,
+        gpus_per_actor=gpus,
+        threads_per_actor=max(1, int(cpus)),
+        processors=processors_of(nodes, on_gpus=True),
+        least_actors=least,
+    )
+
+
+def _growing_on_cores(settings: RunSettings, nodes: Sequence[NodeResources], asked: float) -> ClusterLayout:
+    cpus = share_on_any_machine([node.cpus for node in nodes], asked)
+    _checked(1, sum(int(node.cpus / cpus) for node in nodes), cpus, 0.0, nodes)
+    least, most = _least_and_most(settings)
+    return ClusterLayout(
+        actors=most,
+        cpus_per_actor=cpus,
+        gpus_per_actor=0.0,
+        threads_per_actor=max(1, int(asked)),
+        processors=processors_of(nodes, on_gpus=False),
+        load_cpus=SLIGHT_LOAD_CPUS,
+        commit_cpus=SLIGHT_COMMIT_CPUS,
+        # Those of the cluster when it has grown; before, the CPUs that actors leave hold few of them.
+        loads_at_once=loading_tasks(most * asked),
+        least_actors=least,
+    )
+
+
+def _least_and_most(settings: RunSettings) -> tuple[int, int]:
+    least = settings.min_actors or 1
+    return least, settings.max_actors or max(least, _MOST_ACTORS)
 
 
 def _checked(asked: int | None, room: int, cpus: float, gpus: float, nodes: Sequence[NodeResources]) -> int:
@@ -161,7 +227,8 @@ def _checked(asked: int | None, room: int, cpus: float, gpus: float, nodes: Sequ
         raise ConfigurationError(
             f"{actors or 1} actors of {cpus:g} CPUs and {gpus:g} GPUs: the cluster has room for {room} "
             f"beside the loading tasks (machines: {machines}); "
-            "lower --actors, --num-cpus-per-actor or --num-gpus-per-actor, or add machines"
+            "lower --actors, --num-cpus-per-actor or --num-gpus-per-actor, add machines, or say --max-actors "
+            "where they come while the run lasts"
         )
     return actors
 
@@ -174,48 +241,6 @@ def _threads_for_memory(nodes: Sequence[NodeResources], bytes_per_actor: float) 
         held = min(node.memory_bytes / bytes_per_actor, cores) if bytes_per_actor else cores
         threads = max(threads, math.ceil(cores / max(1, int(held))))
     return threads
-
-
-def _cpus_of_threads(nodes: Sequence[NodeResources], threads: int) -> float:
-    """The share by which Ray places actors of so many cores on every machine, and never one too many.
-
-    Were a machine lost, its actors would start on the others: however many of them fit there, loading and
-    committing must find a share, too. Where machines are too unlike for that, the smallest counts.
-    """
-    sizes = Counter(node.cpus for node in nodes)
-    best = {
-        cpus: _rounded_down((cpus - _kept_for_tasks(cpus)) / _actors_for(cpus, threads)) for cpus in sizes
-    }
-    # Machines unlike each other agree on a share within a hair of a core's, if they do on one there at all.
-    fine = np.arange(math.ceil(0.7 * threads * _RAYS_PARTS), 1.5 * threads * _RAYS_PARTS) / _RAYS_PARTS
-    coarse = np.arange(10, int(100 * max(sizes)) + 1) / 100
-    shares = np.unique([*best.values(), *coarse, *fine])
-    sound, in_use = np.ones(len(shares), bool), np.zeros(len(shares))
-    for cpus, machines in sizes.items():
-        fit = np.floor(cpus / shares)
-        sound &= cpus - fit * shares >= _kept_for_tasks(cpus) - 1e-9
-        in_use += machines * np.minimum(fit, _actors_for(cpus, threads))
-    if not in_use[sound].any():
-        return best[min(sizes)]
-    shares, in_use = shares[sound], in_use[sound]
-    return float(shares[in_use == in_use.max()].max())
-
-
-def _actors_for(cpus: float, threads: int) -> int:
-    return max(1, int(cpus) // threads)
-
-
-def _rounded_down(cpus: float) -> float:
-    return math.floor(cpus * _RAYS_PARTS) / _RAYS_PARTS
-
-
-def _kept_for_tasks(cpus: float) -> float:
-    """CPUs that no actor gets, of a machine with so many."""
-    return _SLIGHT_LOAD_CPUS * _loading_tasks(cpus) + _SLIGHT_COMMIT_CPUS
-
-
-def _loading_tasks(cpus: float) -> int:
-    return math.ceil(cpus / _CORES_PER_LOADING_TASK)
 
 
 def _cpus_beside_a_gpu(nodes: Sequence[NodeResources]) -> float:

@@ -10,6 +10,7 @@ from ray.data import ActorPoolStrategy, DataContext, Dataset, TaskPoolStrategy
 from pipeline.settings.run import RunSettings
 from pipeline.stages.actor import InferenceActor
 from pipeline.stages.cluster import ClusterLayout
+from pipeline.stages.growing_pool import growing_pool
 from pipeline.stages.receipt import Receipt
 from pipeline.stages.tasks import StageContext, commit, load
 
@@ -26,18 +27,20 @@ def receipts_of(unit_ids: Sequence[str], context: StageContext, plan: ClusterLay
     Raises:
         ray.exceptions.RayTaskError: a worker raised something that is not one image's fault.
     """
-    _configure(DataContext.get_current(), context.settings)
+    _configure(DataContext.get_current(), context.settings, plan)
     dataset = _dataset(unit_ids, context, plan)
     for batch in dataset.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0):
         yield from Receipt.from_table(batch)
 
 
-def _configure(data: DataContext, settings: RunSettings) -> None:
+def _configure(data: DataContext, settings: RunSettings, plan: ClusterLayout) -> None:
     data.target_max_block_size = None  # a unit is never split
     data.enable_progress_bars = False
     data.print_on_execution_start = False
     data.raise_original_map_exception = True
-    data.wait_for_min_actors_s = settings.actor_wait_s
+    # Where the cluster grows, work begins with the first of them.
+    data.wait_for_min_actors_s = 0 if plan.grows else settings.actor_wait_s
+    growing_pool(data, grows=plan.grows)
     data.max_consecutive_actor_init_deaths = _ACTOR_START_TRIES
     data.execution_no_progress_timeout_s = settings.no_progress_timeout_s
     # Units finish in any order, and a slow one must not hold back the receipts of those behind it.
@@ -64,7 +67,8 @@ def _dataset(unit_ids: Sequence[str], context: StageContext, plan: ClusterLayout
         # Two units at a time in an actor: while one is in the predictor, the other comes or goes.
         compute=ActorPoolStrategy(
             # More than units would wait for ever for work.
-            size=min(plan.actors, len(unit_ids)),
+            min_size=min(plan.least_actors or plan.actors, len(unit_ids)),
+            max_size=min(plan.actors, len(unit_ids)),
             max_tasks_in_flight_per_actor=_TASKS_IN_FLIGHT,
             max_concurrent_calls_per_actor=_TASKS_IN_FLIGHT,
             enable_true_multi_threading=True,

@@ -102,15 +102,15 @@ class AttemptLedger:
 
     def __init__(self) -> None:
         self._records: dict[tuple[str, str], _Record] = {}
-        self._has_actors = False
+        self._actors: set[str] = set()
 
-    def announce_actor(self) -> None:
-        """An inference actor found its place in the cluster."""
-        self._has_actors = True
+    def announce_actor(self, actor_id: str) -> None:
+        """An inference actor found its place in the cluster, for the first time or again."""
+        self._actors.add(actor_id)
 
-    def has_actors(self) -> bool:
-        """Whether any inference actor ever did."""
-        return self._has_actors
+    def actors(self) -> int:
+        """How many inference actors ever did."""
+        return len(self._actors)
 
     def died_at(self, stage: str, unit_id: str) -> WorkerProcess | None:
         """The process of an attempt that is still announced although there is to be another: it died."""

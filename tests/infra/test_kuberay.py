@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import re
 import shlex
+from typing import Any
 
 import pytest
 from jsonschema.exceptions import ValidationError
@@ -17,6 +18,7 @@ from support.manifests import (
     RAYCRONJOB,
     RAYJOB,
     ROOT,
+    SPOT,
     TOKEN_SECRET,
     annotate_arguments,
     clusters,
@@ -28,6 +30,9 @@ from support.manifests import (
 import jobs.annotate
 import jobs.submit
 from pipeline.exit_codes import ExitCode
+from pipeline.settings.command_line import settings_given
+from pipeline.settings.run import RunSettings
+from pipeline.settings.sources import load_settings
 
 KUBERNETES = "1.34"
 
@@ -40,7 +45,8 @@ def test_kubernetes_takes_the_cron_job_and_the_secret():
 def test_kuberay_takes_its_resources_and_kubernetes_the_pods_in_them():
     job = RayJob.model_validate(of_kind(RAYJOB, "RayJob"))
     cron = RayCronJob.model_validate(of_kind(RAYCRONJOB, "RayCronJob"))
-    for spec in (job.spec, cron.spec.jobTemplate):
+    spot = RayJob.model_validate(of_kind(SPOT, "RayJob"))
+    for spec in (job.spec, cron.spec.jobTemplate, spot.spec):
         for template in pod_templates(spec.rayClusterSpec):
             pod = {"apiVersion": "v1", "kind": "PodTemplate", "metadata": {"name": "p"}, "template": template}
             validate(pod, KUBERNETES, strict=True)
@@ -95,8 +101,52 @@ def test_every_schedule_syncs_one_output():
 
 
 def test_the_nightly_cluster_is_that_of_the_single_run():
-    single, nightly = clusters().values()
-    assert nightly == single
+    assert clusters()[RAYCRONJOB.name] == clusters()[RAYJOB.name]
+
+
+def test_the_cluster_of_spot_machines_grows_from_none_to_as_many_as_the_command_has_actors_for():
+    cluster = RayJob.model_validate(of_kind(SPOT, "RayJob")).spec.rayClusterSpec
+    (workers,) = cluster.workerGroupSpecs
+    assert cluster.enableInTreeAutoscaling
+    assert (workers.replicas, workers.minReplicas) == (0, 0)
+    arguments = jobs.annotate.parser().parse_args(annotate_arguments(commands()[SPOT.name]))
+    settings = load_settings(RunSettings, settings_given(arguments, RunSettings), {})
+    (container,) = workers.template["spec"]["containers"]
+    gpus = int(container["resources"]["limits"]["nvidia.com/gpu"])
+    assert settings.max_actors == workers.maxReplicas * gpus
+    # No machine is there yet to tell.
+    assert settings.device == "cuda"
+
+
+def test_the_driver_is_on_no_spot_machine_and_workers_are_on_nothing_else():
+    cluster = clusters()[SPOT.name]
+    (workers,) = cluster["workerGroupSpecs"]
+    spot = workers["template"]["spec"]["nodeSelector"]
+    tolerated = {rule["key"] for rule in workers["template"]["spec"]["tolerations"]}
+    head = cluster["headGroupSpec"]["template"]["spec"]
+    required = head["affinity"]["nodeAffinity"]["requiredDuringSchedulingIgnoredDuringExecution"]
+    (term,) = required["nodeSelectorTerms"]
+    assert {rule["key"] for rule in term["matchExpressions"] if rule["operator"] == "DoesNotExist"} == set(
+        spot
+    )
+    assert set(spot) < tolerated
+    assert "tolerations" not in head
+    assert {head["restartPolicy"], workers["template"]["spec"]["restartPolicy"]} == {"Never"}
+
+
+def test_what_is_alike_in_the_clusters_is_alike_in_words():
+    spot, single = clusters()[SPOT.name], clusters()[RAYJOB.name]
+    assert spot["headGroupSpec"]["rayStartParams"] == single["headGroupSpec"]["rayStartParams"]
+    for group in (["headGroupSpec"], ["workerGroupSpecs", 0]):
+        pods = [_pod(cluster, group) for cluster in (spot, single)]
+        assert pods[0]["containers"] == pods[1]["containers"]
+        assert pods[0].get("volumes") == pods[1].get("volumes")
+
+
+def _pod(cluster: Any, group: list[Any]) -> Any:
+    for key in group:
+        cluster = cluster[key]
+    return cluster["template"]["spec"]
 
 
 def test_every_node_asks_for_the_token_of_one_secret():

@@ -251,6 +251,7 @@ HOW: list[tuple[str, str, Callable[[CodeBlock, Path], None]]] = [
     ("docs/photographs.md", "jobs/annotate.py export", run_commands),
     ("docs/cluster.md", "ray job submit", check_submission),
     ("docs/cluster.md", "kubectl apply", check_cluster),
+    ("docs/cluster.md", "--max-actors 64", check_settings),
     ("docs/evaluation.md", "evaluate.py score", run_commands),
     ("docs/evaluation.md", "evaluate.py agree", run_commands),
     ("docs/evaluation.md", "jobs/overlap.py", run_commands),

@@ -63,11 +63,24 @@ class WorkerGroup(Group):
         return self
 
 
+class AutoscalerOptions(Fields):
+    version: Literal["v1", "v2"] | None = None
+    upscalingMode: Literal["Default", "Aggressive", "Conservative"] | None = None
+    idleTimeoutSeconds: int | None = None
+    resources: dict[str, Any] | None = None
+    image: str | None = None
+    imagePullPolicy: Literal["IfNotPresent", "Always", "Never"] | None = None
+    securityContext: dict[str, Any] | None = None
+    env: list[dict[str, Any]] = []
+    envFrom: list[dict[str, Any]] = []
+    volumeMounts: list[dict[str, Any]] = []
+
+
 class RayCluster(Fields):
     rayVersion: str
     authOptions: AuthOptions | None = None
     enableInTreeAutoscaling: bool | None = None
-    autoscalerOptions: dict[str, Any] | None = None
+    autoscalerOptions: AutoscalerOptions | None = None
     gcsFaultToleranceOptions: dict[str, Any] | None = None
     headServiceAnnotations: dict[str, str] = {}
     upgradeStrategy: dict[str, Any] | None = None

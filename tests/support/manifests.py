@@ -14,6 +14,7 @@ __all__ = [
     "RAYCRONJOB",
     "RAYJOB",
     "ROOT",
+    "SPOT",
     "TOKEN_SECRET",
     "annotate_arguments",
     "clusters",
@@ -25,6 +26,7 @@ __all__ = [
 ROOT = Path(__file__).parents[2]
 KUBERAY = ROOT / "infra" / "kuberay"
 RAYJOB, CRONJOB = KUBERAY / "rayjob-annotate.yaml", KUBERAY / "cronjob-annotate.yaml"
+SPOT = KUBERAY / "rayjob-annotate-spot.yaml"
 RAYCRONJOB, PODMONITOR = KUBERAY / "raycronjob-annotate.yaml", ROOT / "infra/prometheus/podmonitor.yaml"
 TOKEN_SECRET = "posrefine-ray-token"
 
@@ -40,6 +42,7 @@ def clusters() -> dict[str, dict[str, Any]]:
     return {
         RAYJOB.name: of_kind(RAYJOB, "RayJob")["spec"]["rayClusterSpec"],
         RAYCRONJOB.name: of_kind(RAYCRONJOB, "RayCronJob")["spec"]["jobTemplate"]["rayClusterSpec"],
+        SPOT.name: of_kind(SPOT, "RayJob")["spec"]["rayClusterSpec"],
     }
 
 
@@ -65,5 +68,6 @@ def commands() -> dict[str, str]:
     return {
         RAYJOB.name: of_kind(RAYJOB, "RayJob")["spec"]["entrypoint"],
         RAYCRONJOB.name: of_kind(RAYCRONJOB, "RayCronJob")["spec"]["jobTemplate"]["entrypoint"],
+        SPOT.name: of_kind(SPOT, "RayJob")["spec"]["entrypoint"],
         CRONJOB.name: submit["args"][0],
     }

@@ -24,6 +24,7 @@ __all__ = [
     "RAY",
     "Head",
     "TwoMachines",
+    "descendants",
     "kill_workers",
     "patiently",
     "started_cluster",
@@ -93,11 +94,11 @@ class TwoMachines:
 
     def has_second(self, title: str) -> bool:
         """Whether a worker of the second machine holds `title` in its own."""
-        return any(title in _title(pid) for pid in _descendants(self.second))
+        return any(title in _title(pid) for pid in descendants(self.second))
 
     def kill_second(self) -> list[str]:
         """Kill the second raylet and its workers, as when a machine loses its power; the workers' titles."""
-        workers = {pid: title for pid in _descendants(self.second) if (title := _title(pid))}
+        workers = {pid: title for pid in descendants(self.second) if (title := _title(pid))}
         for pid in (self.second, *workers):
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
@@ -191,7 +192,7 @@ def wait_for_jobs(head: Head) -> None:
 
 def worker_pids(title: str) -> list[int]:
     """Processes below this one whose title, as Ray sets it, holds `title`."""
-    return [pid for pid in _descendants(os.getpid()) if title in _title(pid)]
+    return [pid for pid in descendants(os.getpid()) if title in _title(pid)]
 
 
 def kill_workers(title: str) -> int:
@@ -202,7 +203,8 @@ def kill_workers(title: str) -> int:
     return len(pids)
 
 
-def _descendants(root: int) -> set[int]:
+def descendants(root: int) -> set[int]:
+    """Processes below one, not itself."""
     parents = {int(path.name): _parent(int(path.name)) for path in Path("/proc").glob("[0-9]*")}
     found: set[int] = {root}
     while more := {pid for pid, parent in parents.items() if parent in found} - found:

@@ -63,6 +63,22 @@ def test_speed_time_left_and_efficiency_follow_from_the_receipts():
     assert tally.stage_seconds == {"load": 2.0, "infer": 6.0, "predictor": 5.0, "commit": 1.0}
 
 
+def test_efficiency_follows_the_machines_that_came_and_went():
+    clock = Clock()
+    telemetry = Telemetry(units_total=10, units_done=0, processors=1, clock=clock)
+    clock.now += 10
+    telemetry.see_processors(1)
+    clock.now += 10
+    telemetry.see_processors(5)
+    clock.now += 10
+    telemetry.see_processors(5)
+    # The first receipt tells of all 30 seconds: of ten with one core, and of twenty with five.
+    telemetry.receive(replace(RECEIPT, load_s=0.0, infer_s=30.0, busy_s=22.0, commit_s=0.0))
+    tally = telemetry.tally()
+    assert tally.efficiency == pytest.approx(22 / (10 * 1 + 20 * 5))
+    assert tally.bare_images_per_s == pytest.approx(9 / 22 * 110 / 30)
+
+
 def test_what_preparing_the_network_took_is_told_by_form_and_is_that_of_the_slowest_actor():
     telemetry = Telemetry(units_total=10, units_done=0, processors=2)
     for receipt in (

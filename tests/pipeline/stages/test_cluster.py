@@ -100,6 +100,72 @@ def test_gpus_that_no_machine_has_are_refused_by_the_name_of_the_device(gpus: fl
         cluster_layout(settings_of(device="cuda", num_gpus_per_actor=gpus), [NodeResources(8, 0)])
 
 
+def test_in_a_cluster_that_grows_the_actors_are_those_that_may_come():
+    nodes = [NodeResources(8, 0)]
+    plan = cluster_layout(settings_of(max_actors=64), nodes)
+    assert (plan.grows, plan.least_actors, plan.actors, plan.threads_per_actor) == (True, 1, 64, 1)
+    assert (plan.processors, plan.loads_at_once) == (8, 8)
+    assert cluster_layout(settings_of(min_actors=4), nodes).actors == 1_000
+    assert not cluster_layout(settings_of(), nodes).grows
+    on_gpus = cluster_layout(settings_of(max_actors=16, min_actors=2), [NodeResources(16, 1)])
+    assert (on_gpus.least_actors, on_gpus.actors, on_gpus.gpus_per_actor) == (2, 16, 1.0)
+
+
+@pytest.mark.parametrize("there", [4, 8, 16, 64, 96])
+@pytest.mark.parametrize("asked", [None, 1, 2, 4])
+def test_on_machines_of_usual_sizes_that_come_all_cores_are_used_and_tasks_have_their_share(
+    there: int, asked: float | None
+):
+    plan = cluster_layout(settings_of(max_actors=500, num_cpus_per_actor=asked), [NodeResources(there, 0)])
+    for comes in (4, 8, 16, 32, 64, 128):
+        that_fit = int(comes / plan.cpus_per_actor)
+        assert that_fit * plan.threads_per_actor >= comes
+        assert comes - that_fit * plan.cpus_per_actor >= plan.load_cpus + plan.commit_cpus - 1e-9
+
+
+@given(cpus=st.integers(1, 256), asked=st.sampled_from([None, 0.1, 0.5, 1.0, 1.5, 2.0, 4.0]))
+def test_however_many_actors_of_a_cluster_that_grows_fit_a_machine_that_is_there_tasks_have_their_share(
+    cpus: int, asked: float | None
+):
+    settings = settings_of(max_actors=500, num_cpus_per_actor=asked)
+    try:
+        plan = cluster_layout(settings, [NodeResources(cpus, 0)])
+    except ConfigurationError:
+        assert asked is not None
+        assert cpus < asked
+        return
+    left = cpus - int(cpus / plan.cpus_per_actor) * plan.cpus_per_actor
+    assert left >= plan.load_cpus + plan.commit_cpus - 1e-9
+
+
+@pytest.mark.parametrize(("cpus", "gpus"), [(4, 4), (8, 8), (16, 1), (2, 1), (96, 8)])
+def test_where_each_gpu_that_comes_gets_an_actor_there_are_cpus_left_for_tasks(cpus: int, gpus: int):
+    plan = cluster_layout(settings_of(max_actors=64), [NodeResources(cpus, gpus)])
+    assert cpus - gpus * plan.cpus_per_actor >= plan.load_cpus + plan.commit_cpus - 1e-9
+    assert plan.cpus_per_actor <= 1
+
+
+def test_a_cluster_that_is_yet_to_grow_has_the_actors_that_were_asked_for():
+    grown = settings_of(actors=5).growing()
+    assert (grown.actors, grown.min_actors, grown.max_actors) == (None, 5, 5)
+    grown = settings_of().growing()
+    assert (grown.min_actors, grown.max_actors) == (1, None)
+    assert settings_of(max_actors=3).growing() == settings_of(max_actors=3)
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ({"actors": 2, "max_actors": 4}, "--actors says their number once and for all"),
+        ({"actors": 2, "min_actors": 2}, "leave out --min-actors and --max-actors"),
+        ({"min_actors": 3, "max_actors": 2}, "--min-actors 3 is above --max-actors 2"),
+    ],
+)
+def test_numbers_of_actors_that_do_not_go_together_are_refused(given: dict[str, int], words: str):
+    with pytest.raises(ConfigurationError, match=words):
+        settings_of(**given)
+
+
 @given(cpus=st.integers(1, 256), machines=st.integers(1, 4))
 def test_actors_of_lost_machines_never_take_the_last_cpus_for_loading_on_those_that_remain(
     cpus: int, machines: int

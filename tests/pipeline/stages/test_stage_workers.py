@@ -11,7 +11,8 @@ import pytest
 
 from pipeline.settings.run import RunSettings
 from pipeline.settings.sources import load_settings
-from pipeline.stages.cluster import COMMIT_CPUS, LOAD_CPUS, NodeResources, cluster_layout
+from pipeline.stages.cluster import NodeResources, cluster_layout
+from pipeline.stages.shares import COMMIT_CPUS, LOAD_CPUS
 
 ROOT = Path(__file__).parents[3]
 
