@@ -58,7 +58,7 @@ def looking_now_and_then(look: Callable[[], None]) -> Iterator[None]:
         while not over.wait(_LOOK_AGAIN_S):
             try:
                 look()
-            except Exception:  # noqa: BLE001 - a cluster that is gone ends the run elsewhere
+            except Exception:
                 logger.debug("the cluster's machines could not be asked for", exc_info=True)
 
     looking = threading.Thread(target=go_on, name="processors", daemon=True)
