@@ -37,6 +37,9 @@ __all__ = [
 _KINDS_SHOWN = 5
 # Of a cluster that grows without a bound that we know: Ray's autoscaler looks at no more that wait.
 _MOST_ACTORS = 1_000
+# On the GPUs of a cluster that grows. Ray Data takes the CPUs of actors that wait for a place for used: these
+# would be missing for loading on the machines that are there.
+_CPUS_BESIDE_A_GPU = 0.001
 
 # A predictor in a process of its own peaked at 0.5 GB for posrefine_tiny at 256 px, at 0.7 for dekr_w32 at
 # 512 and 0.9 at 1024 px, and for dekr_w48 at 640; an actor holds two units of images, and what Ray keeps.
@@ -178,7 +181,7 @@ def _on_every_core(settings: RunSettings, nodes: Sequence[NodeResources], thread
 
 
 def _growing_on_gpus(settings: RunSettings, nodes: Sequence[NodeResources], gpus: float) -> ClusterLayout:
-    cpus = settings.num_cpus_per_actor or 1.0
+    cpus = settings.num_cpus_per_actor or _CPUS_BESIDE_A_GPU
     for node in nodes:
         # However many GPUs a machine has, an actor will sit on each.
         if node.gpus >= gpus and node.cpus > LOAD_CPUS + COMMIT_CPUS:

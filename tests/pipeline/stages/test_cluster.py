@@ -138,11 +138,19 @@ def test_however_many_actors_of_a_cluster_that_grows_fit_a_machine_that_is_there
     assert left >= plan.load_cpus + plan.commit_cpus - 1e-9
 
 
+@pytest.mark.parametrize("asked", [None, 1, 4])
 @pytest.mark.parametrize(("cpus", "gpus"), [(4, 4), (8, 8), (16, 1), (2, 1), (96, 8)])
-def test_where_each_gpu_that_comes_gets_an_actor_there_are_cpus_left_for_tasks(cpus: int, gpus: int):
-    plan = cluster_layout(settings_of(max_actors=64), [NodeResources(cpus, gpus)])
+def test_where_each_gpu_that_comes_gets_an_actor_there_are_cpus_left_for_tasks(
+    cpus: int, gpus: int, asked: float | None
+):
+    plan = cluster_layout(settings_of(max_actors=64, num_cpus_per_actor=asked), [NodeResources(cpus, gpus)])
     assert cpus - gpus * plan.cpus_per_actor >= plan.load_cpus + plan.commit_cpus - 1e-9
-    assert plan.cpus_per_actor <= 1
+    assert plan.cpus_per_actor <= (asked or 1)
+
+
+def test_actors_that_wait_for_a_gpu_take_no_cpus_from_loading():
+    plan = cluster_layout(settings_of(max_actors=1_000), [NodeResources(16, 1)])
+    assert plan.actors * plan.cpus_per_actor <= 1
 
 
 def test_a_cluster_that_is_yet_to_grow_has_the_actors_that_were_asked_for():
