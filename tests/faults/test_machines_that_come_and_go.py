@@ -71,9 +71,11 @@ def test_machines_that_come_are_used_and_those_that_go_cost_no_image(autoscaled:
     named = dict(zip(SETTINGS[::2], SETTINGS[1::2], strict=True))
     settings = {name.removeprefix("--").replace("-", "_"): value for name, value in named.items()}
     settings |= {"input": given, "output": str(output), "unit_images": 1, "max_actors": MACHINES}
-    outcome = run(load_settings(RunSettings, settings), load=office.network())
-    over.set()
-    disturber.join()
+    try:
+        outcome = run(load_settings(RunSettings, settings), load=office.network())
+    finally:
+        over.set()
+        disturber.join()
 
     assert not told
     assert outcome.exit_code == 0

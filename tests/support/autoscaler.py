@@ -15,12 +15,13 @@ from pathlib import Path
 
 import pytest
 import ray
-from ray.autoscaler._private.fake_multi_node.node_provider import FAKE_HEAD_NODE_ID
+from ray.autoscaler._private.fake_multi_node.node_provider import FAKE_HEAD_NODE_ID, FAKE_HEAD_NODE_TYPE
 from support.ports import free_port
 from support.ray_cluster import RAY, descendants
 
 __all__ = ["Autoscaled", "started_autoscaler"]
 
+_TESTS = Path(__file__).parents[1]
 _OBJECT_STORE_BYTES = 100_000_000
 _START_S = 120
 
@@ -61,6 +62,9 @@ def started_autoscaler(
     own = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
     own |= {
         "PATH": f"{RAY.parent}{os.pathsep}{own['PATH']}",
+        # Of what a test hands over, workers import the parts.
+        "PYTHONPATH": os.pathsep.join((str(_TESTS), str(_TESTS.parent))),
+        "RAY_AUTH_MODE": "disabled",
         "RAY_FAKE_CLUSTER": "1",
         "AUTOSCALER_UPDATE_INTERVAL_S": "1",
         # By default a machine that is gone is held to be there for half a minute.
@@ -75,7 +79,7 @@ def started_autoscaler(
             *(str(RAY), "start", "--head", "--block", "--num-cpus=0", f"--port={port}"),
             *(f"--autoscaling-config={config}", f"--temp-dir={folder}", "--disable-usage-stats"),
             *(f"--object-store-memory={_OBJECT_STORE_BYTES}", "--include-dashboard=false"),
-            f"--dashboard-agent-listen-port={free_port()}",
+            *(f"--dashboard-agent-listen-port={free_port()}", "--node-ip-address=127.0.0.1"),
         ]
         with (
             Path(folder, "said").open("w") as said,
@@ -85,14 +89,13 @@ def started_autoscaler(
                 _wait_for_head(head, Path(folder, "said"))
                 yield Autoscaled(f"127.0.0.1:{port}", head.pid)
             finally:
-                left = descendants(head.pid)
-                head.terminate()
-                with suppress(subprocess.TimeoutExpired):
-                    head.wait(timeout=30)
-                # The autoscaler's machines are no children of the head's.
-                for pid in (head.pid, *left):
-                    with suppress(ProcessLookupError):
-                        os.kill(pid, signal.SIGKILL)
+                # Again, because the autoscaler may be starting another machine.
+                while left := _alive({*descendants(head.pid), *_working_in(folder)}):
+                    for pid in left:
+                        with suppress(ProcessLookupError):
+                            os.kill(pid, signal.SIGKILL)
+                    time.sleep(0.1)
+                head.kill()
 
 
 def _wait_for_head(head: subprocess.Popen[bytes], said: Path) -> None:
@@ -118,9 +121,9 @@ def _configuration(address: str, most: int, cpus: int) -> dict[str, object]:
             "disable_launch_config_check": True,
             "gcs_address": address,
         },
-        "head_node_type": "head",
+        "head_node_type": FAKE_HEAD_NODE_TYPE,
         "available_node_types": {
-            "head": {"resources": {"CPU": 0}, "node_config": {}, "max_workers": 0},
+            FAKE_HEAD_NODE_TYPE: {"resources": {"CPU": 0}, "node_config": {}, "max_workers": 0},
             "machine": {
                 "resources": {"CPU": cpus, "object_store_memory": _OBJECT_STORE_BYTES},
                 "node_config": {},
@@ -137,6 +140,17 @@ def _configuration(address: str, most: int, cpus: int) -> dict[str, object]:
         "rsync_exclude": [],
         "rsync_filter": [],
     }
+
+
+def _working_in(folder: str) -> set[int]:
+    """Processes that have that folder in their command lines."""
+    pids = (int(path.name) for path in Path("/proc").glob("[0-9]*"))
+    return {pid for pid in pids if folder in _command_line(pid)}
+
+
+def _alive(pids: set[int]) -> set[int]:
+    # One that ended and that nobody has asked after is still there, without a command line.
+    return {pid for pid in pids if _command_line(pid)}
 
 
 def _command_line(pid: int) -> str:
