@@ -65,6 +65,8 @@ def started_autoscaler(
         # Of what a test hands over, workers import the parts.
         "PYTHONPATH": os.pathsep.join((str(_TESTS), str(_TESTS.parent))),
         "RAY_AUTH_MODE": "disabled",
+        # Each machine would hold all memory of this one for its own, and kill workers when others have it.
+        "RAY_memory_monitor_refresh_ms": "0",
         "RAY_FAKE_CLUSTER": "1",
         "AUTOSCALER_UPDATE_INTERVAL_S": "1",
         # By default a machine that is gone is held to be there for half a minute.
