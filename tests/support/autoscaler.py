@@ -69,8 +69,6 @@ def started_autoscaler(
         "RAY_memory_monitor_refresh_ms": "0",
         "RAY_FAKE_CLUSTER": "1",
         "AUTOSCALER_UPDATE_INTERVAL_S": "1",
-        # By default a machine that is gone is held to be there for half a minute.
-        "AUTOSCALER_HEARTBEAT_TIMEOUT_S": "10",
         **(environment or {}),
     }
     # Ray's sockets lie in its folder, and socket paths are short.
@@ -109,7 +107,7 @@ def _wait_for_head(head: subprocess.Popen[bytes], said: Path) -> None:
 
 
 def _configuration(address: str, most: int, cpus: int) -> dict[str, object]:
-    """What `ray start --autoscaling-config` takes, with Ray's provider of machines that are none."""
+    """What `ray start --autoscaling-config` takes, with machines that are none."""
     empty_lists = ("initialization", "setup", "head_setup", "worker_setup", "head_start_ray")
     return {
         "cluster_name": "machines",
@@ -117,7 +115,8 @@ def _configuration(address: str, most: int, cpus: int) -> dict[str, object]:
         "upscaling_speed": 100,
         "idle_timeout_minutes": 10,
         "provider": {
-            "type": "fake_multinode",
+            "type": "external",
+            "module": "support.spot_machines.SpotMachines",
             "use_node_id_as_ip": True,
             "disable_node_updaters": True,
             "disable_launch_config_check": True,
