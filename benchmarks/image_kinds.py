@@ -33,7 +33,7 @@ from numpy.typing import NDArray
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from pipeline.images.formats import PILLOW_FORMATS
+from posrefine.image_formats import PILLOW_FORMATS
 from posrefine.synthetic import SceneSpec, render_scene
 
 __all__ = ["Kind", "image_kinds"]

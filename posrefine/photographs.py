@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import os
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,11 +13,16 @@ from PIL import Image, UnidentifiedImageError
 
 from posrefine.eight_bit_rgb import eight_bit_rgb, has_eight_bit_meaning
 from posrefine.errors import ImageError, ImageStatus
+from posrefine.image_formats import PILLOW_FORMATS, UNREAD_SUFFIXES
+from posrefine.plain_png import PNG_SIGNATURE, plain_png
 
 __all__ = ["Photograph", "is_photograph", "pixels_of"]
 
 Photograph = str | os.PathLike[str] | Image.Image | NDArray[np.uint8]
 """A path, a Pillow image, or [H, W, 3] uint8 RGB."""
+
+MOST_PIXELS = 2 * 89_478_485
+"""Of a file: where Pillow calls a picture a bomb, unless somebody in the process told it otherwise."""
 
 _ORIENTATION = 274
 _TURNS: dict[object, Image.Transpose] = {
@@ -68,24 +75,41 @@ def _read(path: Path, name: str) -> NDArray[np.uint8]:
     if "\0" in str(path):
         raise ImageError(ImageStatus.MISSING, f"{name}: no file has a NUL in its name")
     try:
-        with Image.open(path) as image:
-            return _decoded(image, name)
+        with path.open("rb") as file:
+            begin = file.read(len(PNG_SIGNATURE))
+            file.seek(0)
+            # Neither size nor checksum of what is no picture matters to a PNG, and no text is inflated.
+            return _opened(io.BytesIO(plain_png(file.read())) if begin == PNG_SIGNATURE else file, name)
     except FileNotFoundError as error:
         raise ImageError(ImageStatus.MISSING, f"{name}: there is no such file") from error
-    except UnidentifiedImageError as error:
-        raise ImageError(
-            ImageStatus.UNSUPPORTED,
-            f"{name}: no image that Pillow knows; wanted JPEG, PNG, WebP, BMP or TIFF",
-        ) from error
     except OSError as error:
-        # A file that cannot be opened has an errno; what decoders say about its content has none.
-        if error.errno is not None:
-            raise ImageError(
-                ImageStatus.MISSING, f"{name}: cannot be read ({error.strerror}); name an image file"
-            ) from error
-        raise ImageError(ImageStatus.CORRUPT, f"{name}: {error}") from error
+        raise ImageError(
+            ImageStatus.MISSING, f"{name}: cannot be read ({error.strerror}); name an image file"
+        ) from error
+
+
+def _opened(file: BinaryIO, name: str) -> NDArray[np.uint8]:
+    try:
+        with Image.open(file) as image:
+            if image.width * image.height > MOST_PIXELS:
+                raise ImageError(
+                    ImageStatus.TOO_LARGE,
+                    f"{name}: {image.width} x {image.height} px; the limit is {MOST_PIXELS} px in all",
+                    width=image.width,
+                    height=image.height,
+                )
+            return _decoded(image, name)
     except (ImageError, MemoryError):
         raise
+    except UnidentifiedImageError as error:
+        lacking = "".join(f"; {suffix} needs {package}" for suffix, package in UNREAD_SUFFIXES.items())
+        message = f"{name}: no image that Pillow knows; wanted {', '.join(PILLOW_FORMATS)}{lacking}"
+        raise ImageError(ImageStatus.UNSUPPORTED, message) from error
+    except OSError as error:
+        # What the disk says has an errno; what decoders say about the content has none.
+        if error.errno is not None:
+            raise
+        raise _not_decoded(name, error) from error
     except Exception as error:  # decoders raise whatever damaged bytes lead them to
         raise _not_decoded(name, error) from error
 
@@ -115,10 +139,14 @@ def _upright(image: Image.Image) -> Image.Image:
 
 
 def _not_decoded(name: str, error: Exception) -> ImageError:
-    status = ImageStatus.TRUNCATED if "truncated" in str(error) else ImageStatus.CORRUPT
+    said = str(error) or type(error).__name__
+    status = ImageStatus.TRUNCATED if "truncated" in said else ImageStatus.CORRUPT
+    if isinstance(error, NotImplementedError) or "nsupported" in said:
+        status = ImageStatus.UNSUPPORTED
+        said += "; nothing here reads this kind: convert it to PNG or an ordinary JPEG"
     if isinstance(error, Image.DecompressionBombError):
         status = ImageStatus.TOO_LARGE
-    return ImageError(status, f"{name}: {str(error) or type(error).__name__}")
+    return ImageError(status, f"{name}: {said}")
 
 
 def _checked(pixels: NDArray[np.uint8], name: str) -> NDArray[np.uint8]:

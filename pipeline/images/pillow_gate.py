@@ -11,11 +11,11 @@ from PIL import Image, ImageFile, UnidentifiedImageError
 
 from pipeline.images.ends import ends_early, format_of
 from pipeline.images.exif import INVERSE, UPRIGHT, orientation_of
-from pipeline.images.formats import PILLOW_FORMATS
-from pipeline.images.plain_png import PNG_SIGNATURE, plain_png
 from pipeline.images.reduction import reduction_factor
 from posrefine.eight_bit_rgb import eight_bit_rgb, has_eight_bit_meaning
 from posrefine.errors import ImageError, ImageStatus
+from posrefine.image_formats import PILLOW_FORMATS
+from posrefine.plain_png import PNG_SIGNATURE, plain_png
 
 __all__ = ["Raster", "decode_with_pillow", "require_pixels"]
 

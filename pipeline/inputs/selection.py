@@ -8,8 +8,8 @@ from enum import StrEnum
 from fnmatch import translate
 from functools import cached_property
 
-from pipeline.images.formats import IMAGE_SUFFIXES, UNREAD_SUFFIXES
 from pipeline.storage.uris import suffix_of
+from posrefine.image_formats import IMAGE_SUFFIXES, UNREAD_SUFFIXES
 
 __all__ = ["EXCLUDED", "SYSTEM_FILES", "Form", "Selection"]
 

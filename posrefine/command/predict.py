@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from posrefine.errors import ConfigurationError, ImageError
+from posrefine.image_formats import IMAGE_SUFFIXES
 from posrefine.inference.predictor import Predictor
 from posrefine.loading import load
 from posrefine.photographs import pixels_of
@@ -20,8 +21,6 @@ from posrefine.poses import Poses
 __all__ = ["predict"]
 
 _COMPLETE, _OVER_ERROR_BUDGET = 0, 3
-_JPEG = {".jpg", ".jpeg", ".jpe", ".jfif", ".pjpeg", ".pjp"}
-_SUFFIXES = _JPEG | {".png", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".avif"}
 _STANDARD_OUTPUT = "-"
 
 
@@ -75,7 +74,7 @@ def _photographs(named: Sequence[str]) -> Iterator[Path]:
     for name in map(Path, named):
         inside = sorted(path for path in name.rglob("*") if _is_photograph(path))
         if name.is_dir() and not inside:
-            raise ConfigurationError(f"{name}: the folder holds no images ({', '.join(sorted(_SUFFIXES))})")
+            raise ConfigurationError(f"{name}: the folder holds no images ({', '.join(IMAGE_SUFFIXES)})")
         for path in inside if name.is_dir() else [name]:
             if path not in seen:
                 seen.add(path)
@@ -85,7 +84,7 @@ def _photographs(named: Sequence[str]) -> Iterator[Path]:
 def _is_photograph(path: Path) -> bool:
     """By its name: macOS leaves `._photo.jpg` and `__MACOSX/` beside photographs, which are none."""
     is_left_by_macos = path.name.startswith("._") or "__MACOSX" in path.parts
-    return path.suffix.lower() in _SUFFIXES and not is_left_by_macos
+    return path.suffix.lower() in IMAGE_SUFFIXES and not is_left_by_macos
 
 
 def _drawings(paths: Sequence[Path], folder: Path) -> dict[Path, Path]:

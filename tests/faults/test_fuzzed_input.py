@@ -15,13 +15,13 @@ from hypothesis import strategies as st
 from support.images import encode, exif_block, gradient
 from support.shards import make_parquet, make_tar
 
-from pipeline.images.formats import PILLOW_FORMATS
 from pipeline.images.gate import ImageLimits, decode_image
 from pipeline.inputs.cutting import CutOptions, cut_into_units
 from pipeline.inputs.load import is_broken_shard, load_unit
 from pipeline.inputs.readers import ReadOptions
 from pipeline.storage import Storage
 from posrefine.errors import ImageError, ImageStatus, PosRefineError
+from posrefine.image_formats import PILLOW_FORMATS
 
 # What takes longer than this hangs; slow machines need a small part of it.
 pytestmark = pytest.mark.timeout(300)

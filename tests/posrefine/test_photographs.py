@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from posrefine import photographs
 from posrefine.errors import ImageError, ImageStatus
 from posrefine.photographs import pixels_of
 
@@ -114,7 +115,9 @@ def test_a_folder_is_no_photograph(tmp_path):
 def test_a_bomb_is_refused_before_it_goes_off(tmp_path, monkeypatch):
     path = tmp_path / "bomb.png"
     Image.fromarray(PIXELS).save(path)
-    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
+    # What other code of the process does, so that Pillow would not refuse it.
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", None)
+    monkeypatch.setattr(photographs, "MOST_PIXELS", 100)
     with pytest.raises(ImageError) as caught:
         pixels_of(path)
     assert caught.value.status is ImageStatus.TOO_LARGE

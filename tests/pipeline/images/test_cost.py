@@ -18,10 +18,10 @@ from PIL import Image
 from support.images import encode, exif_block, gradient
 
 from pipeline.images.cost import decoding_cost
-from pipeline.images.formats import PILLOW_FORMATS
 from pipeline.images.gate import ImageLimits, decode_image
 from pipeline.images.tiff_directory import read_directory
 from posrefine.errors import ImageError, ImageStatus
+from posrefine.image_formats import PILLOW_FORMATS
 
 FILES = {
     "jpeg": encode(gradient()),

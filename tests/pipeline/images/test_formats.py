@@ -9,9 +9,9 @@ import pytest
 from PIL import Image
 from support.images import gradient
 
-from pipeline.images.formats import IMAGE_SUFFIXES, PILLOW_FORMATS, UNREAD_SUFFIXES
 from pipeline.images.gate import ImageLimits, decode_image
 from posrefine.errors import ImageError, ImageStatus
+from posrefine.image_formats import IMAGE_SUFFIXES, PILLOW_FORMATS, UNREAD_SUFFIXES
 
 LIMITS = ImageLimits()
 

@@ -6,6 +6,9 @@ import image_kinds_table
 import pytest
 from image_kinds import image_kinds
 
+from posrefine.errors import ImageError
+from posrefine.photographs import pixels_of
+
 # What OpenCV makes of colours below alpha and of CMYK is its own, and it takes no LONG of big-endian files.
 OPENCV_DIFFERS = {
     "JPEG, CMYK",
@@ -27,6 +30,15 @@ PILLOW_FAILS = {
     "PNG, wrong checksum of tIME",
 }
 
+# The library reads JPEG by Pillow's lenient decoder, and does not look for where a file ends.
+LIBRARY_PAINTS_GREY = {
+    "JPEG, 1,000 bytes of its scan missing",
+    "JPEG, the same, and its scan header ends in 0, 0, 0",
+}
+LIBRARY_SAYS = {
+    "JPEG, hierarchical (SOF5)": "corrupt",
+    "BigTIFF, cut in the middle": "unsupported",
+}
 
 KINDS = image_kinds()
 
@@ -44,9 +56,22 @@ def test_a_file_as_found_in_the_wild_has_the_pixels_that_other_readers_see_or_th
         assert image_kinds_table.same(reading.ours, reading.opencv)
 
 
+@pytest.mark.filterwarnings("ignore:Corrupt EXIF data:UserWarning")
+@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)
+def test_the_library_reads_what_the_jobs_read_and_fails_with_an_image_error(kind, tmp_path):
+    path = tmp_path / "photograph"
+    path.write_bytes(kind.data)
+    if kind.status == "ok":
+        assert image_kinds_table.same(pixels_of(path), image_kinds_table.read(kind).ours)
+    elif kind.name not in LIBRARY_PAINTS_GREY:
+        with pytest.raises(ImageError, match="photograph") as raised:
+            pixels_of(path)
+        assert raised.value.status == LIBRARY_SAYS.get(kind.name, kind.status)
+
+
 def test_the_names_of_the_exceptions_are_kinds_of_the_corpus():
     names = {kind.name for kind in KINDS}
-    assert names >= OPENCV_DIFFERS | PILLOW_FAILS
+    assert names >= OPENCV_DIFFERS | PILLOW_FAILS | LIBRARY_PAINTS_GREY | set(LIBRARY_SAYS)
     assert len(names) == len(KINDS)
 
 
