@@ -237,7 +237,7 @@ def address_for_tools(image: ExportedImage, image_root: str | None) -> str:
     if lies_in_shard(image.uri):
         raise ConfigurationError(
             f"{image.uri}: this image lies in a shard, which other tools cannot read it from; unpack the "
-            "images and set image_root to the folder"
+            "images and name the folder by --image-root"
         )
     return image.uri
 

@@ -6,7 +6,6 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
-from pipeline.images.formats import UNREAD_SUFFIXES
 from pipeline.inputs.cut_parquet import cut_parquet
 from pipeline.inputs.selection import Form, Selection
 from pipeline.inputs.units import ObjectRef, Unit, UnitKind
@@ -14,6 +13,7 @@ from pipeline.settings.run import RunSettings
 from pipeline.storage import ObjectInfo, Storage
 from pipeline.storage.uris import normalise_uri, suffix_of
 from posrefine.errors import ConfigurationError, ObjectMissing
+from posrefine.image_formats import UNREAD_SUFFIXES
 
 __all__ = [
     "CutOptions",
@@ -170,13 +170,15 @@ def _nothing_to_read(
     input_uri: str, options: CutOptions, skipped: Counter[str], reasons: list[str]
 ) -> ConfigurationError:
     wanted = ", ".join((*options.selection.image_suffixes, *_SHARD_SUFFIXES))
-    advice = ["check the address (compressed tars must be unpacked to .tar first)"]
+    advice = [
+        "check the address, of a folder or of one file with such a suffix (compressed tars must be unpacked)"
+    ]
     advice += reasons
     if options.selection.include or options.selection.exclude:
         advice.append("check --include and --exclude")
     return ConfigurationError(
         f"{input_uri}: nothing to read; looked for {wanted} at any depth and found "
-        f"{listed_skipped(skipped) or 'no object at all'}; {'; '.join(advice)}"
+        f"{listed_skipped(skipped) or 'no object below it'}; {'; '.join(advice)}"
     )
 
 

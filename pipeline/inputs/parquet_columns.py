@@ -44,7 +44,7 @@ def no_image_column(schema: pa.Schema, wanted: str | None, uri: str) -> Configur
     looked_for = f"column '{wanted}'" if wanted else f"any of the columns {', '.join(_IMAGE_NAMES)}"
     return ConfigurationError(
         f"{uri}: looked for encoded images (binary, or struct with a binary field 'bytes') in {looked_for}; "
-        f"the file has {columns}; name the column with image_column"
+        f"the file has {columns}; name the column with --image-column"
     )
 
 

@@ -259,7 +259,7 @@ def _require_next_range_agrees(
         if misleads and found not in chain:
             raise ShardError(
                 f"{source.uri}: the data at byte {found} is a tar inside the tar, and the split at byte "
-                f"{end} falls into it; plan this input with split_tars=false, or leave such members out"
+                f"{end} falls into it; annotate it with --no-split-tars, or leave such members out"
             )
 
 

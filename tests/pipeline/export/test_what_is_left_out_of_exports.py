@@ -31,7 +31,7 @@ def test_images_in_shards_need_the_folder_where_they_were_unpacked(export_format
         "a/1.jpg", 1, f"{tmp_path}/shard.tar#0", 48, 32, 1, None, ImageStatus.OK, None, Poses.none(JOINTS)
     )
     run = write_run(tmp_path / "run", [[row]])
-    with pytest.raises(ConfigurationError, match="set image_root"):
+    with pytest.raises(ConfigurationError, match="name the folder by --image-root"):
         export_run(run, export_format, str(tmp_path / "out"), Storage())
     options = ExportOptions(image_root="/unpacked")
     summary = export_run(run, export_format, str(tmp_path / "out"), Storage(), options)

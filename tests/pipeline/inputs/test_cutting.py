@@ -102,9 +102,18 @@ def test_a_folder_may_be_named_like_a_shard(tmp_path):
 
 @pytest.mark.parametrize("files", [{}, {"a.tar.gz": b"x", "b.txt": b""}])
 def test_an_input_without_anything_to_read_says_what_was_looked_for_and_found(tmp_path, files):
-    expected = "no object at all" if not files else "1 .gz, 1 .txt"
+    expected = "no object below it" if not files else "1 .gz, 1 .txt"
     with pytest.raises(ConfigurationError, match=rf"\.jpg.*\.tar, \.parquet.*{expected}"):
         write_manifest(fill(tmp_path, files), str(tmp_path / "out/m.parquet"), STORAGE)
+
+
+def test_of_a_single_file_with_another_suffix_it_is_said_what_a_single_file_must_have(tmp_path):
+    uri = fill(tmp_path, {"notes.txt": b"words"}) + "/notes.txt"
+    with pytest.raises(
+        ConfigurationError,
+        match="no object below it; check the address, of a folder or of one file with such",
+    ):
+        list(cut_into_units(uri, STORAGE))
 
 
 def parquet(**columns: object) -> bytes:
@@ -115,7 +124,9 @@ def parquet(**columns: object) -> bytes:
 
 def test_an_input_of_parquet_files_without_images_says_which_columns_they_have(tmp_path):
     uri = fill(tmp_path, {"a.parquet": parquet(caption=["a"])})
-    with pytest.raises(ConfigurationError, match=r"1 \.parquet without images.*caption string.*image_column"):
+    with pytest.raises(
+        ConfigurationError, match=r"1 \.parquet without images.*caption string.*--image-column"
+    ):
         list(cut_into_units(uri, STORAGE))
 
 

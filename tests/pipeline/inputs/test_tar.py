@@ -142,7 +142,7 @@ def test_an_unsplit_tar_may_hold_tars(tar):
 def test_a_split_inside_a_nested_tar_says_what_to_do():
     inner = make_tar({"a.jpg": b"a" * 600, "b.jpg": b"b" * 600})
     tar = make_tar({"before.jpg": b"x", "inner.tar": inner, "after.jpg": b"y"})
-    with pytest.raises(ShardError, match=r"a tar inside the tar.*split_tars=false"):
+    with pytest.raises(ShardError, match=r"a tar inside the tar.*--no-split-tars"):
         members_of(tar, 0, tar.index(b"b.jpg"))
 
 
