@@ -3,6 +3,7 @@ from __future__ import annotations
 import os
 import socket
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,8 @@ from support.ports import free_port
 from pipeline import ray_session as module
 from pipeline.ray_session import ray_session
 from posrefine.errors import ConfigurationError
+
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.mark.parametrize("form", ["127.0.0.1:{}", "ray://127.0.0.1:{}", "[::1]:{}"])
@@ -75,6 +78,31 @@ def test_any_cluster_asked_for_where_the_recorded_one_is_gone_is_an_error(
     with pytest.raises(ConfigurationError, match="does not answer") as raised, ray_session():
         pass
     assert str(noted) in str(raised.value)
+
+
+UNHEEDED = """
+import ray
+from pipeline.ray_session import ray_session
+
+class Records:
+    def tell(self): raise KeyError("of a record that is lost")
+    def answer(self): return "answered"
+
+with ray_session():
+    records = ray.remote(num_cpus=0)(Records).remote()
+    records.tell.remote()
+    print(ray.get(records.answer.remote()))
+"""
+
+
+def test_calls_that_nobody_waits_for_fail_without_a_word_as_rays_own_do_once_memory_ran_out():
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    environment.pop("RAY_ADDRESS", None)
+    done = subprocess.run(
+        [sys.executable, "-c", UNHEEDED], env=environment, capture_output=True, text=True, check=True
+    )
+    assert done.stdout == "answered\n"
+    assert "of a record that is lost" not in done.stderr
 
 
 def test_a_full_disk_under_ray_is_told_at_once_and_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
