@@ -20,7 +20,7 @@ __all__ = ["Standing", "live_line"]
 logger = logging.getLogger(__name__)
 
 _LOG_INTERVAL_S = 10.0
-_BAR_CHARACTERS = 24
+_LONGEST_BAR, _SHORTEST_BAR = 24, 8
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,9 @@ def live_line(
     """
     console = Console(file=stream)
     if stream.isatty() and not console.is_dumb_terminal:
-        with Live(get_renderable=lambda: _bar(standing()), console=console, refresh_per_second=2):
+        with Live(
+            get_renderable=lambda: _bar(standing(), console.width), console=console, refresh_per_second=2
+        ):
             yield
         return
     over = threading.Event()
@@ -66,12 +68,21 @@ def live_line(
         thread.join()
 
 
-def _bar(standing: Standing) -> RenderableType:
+def _bar(standing: Standing, columns: int) -> RenderableType:
+    """Bar, share and words; the bar gives way to the words, so that they stay in one line where they fit."""
     share = standing.share
+    percent = "" if share is None else _percent(share)
+    left = columns - len(percent) - len(standing.words) - 2 * len(" ")
+    width = min(max(left, _SHORTEST_BAR), _LONGEST_BAR)
     row = Table.grid(padding=(0, 1))
     row.add_row(
-        ProgressBar(total=1.0, completed=share or 0.0, width=_BAR_CHARACTERS, pulse=share is None),
-        Text("" if share is None else _percent(share)),
+        ProgressBar(
+            total=1.0,
+            completed=share or 0.0,
+            width=width,
+            pulse=share is None,
+        ),
+        Text(percent),
         Text(standing.words),
     )
     return row

@@ -24,6 +24,19 @@ def test_a_terminal_shows_bar_share_and_words_as_they_are_at_the_end():
     assert last.count("━") + last.count("╺") == 24
 
 
+@pytest.mark.parametrize(("columns", "bar"), [(80, 8), (90, 18), (200, 24)])
+def test_the_bar_gives_way_to_words_that_then_fit_into_one_line(
+    columns: int, bar: int, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("COLUMNS", str(columns))
+    words = "7 of 10 units · 896 images · 4.9 images/s · 0:00:26 left · 7 failed"
+    stream = Terminal()
+    with live_line(lambda: Standing(words, 0.7), stream):
+        pass
+    last = next(line for line in stream.getvalue().splitlines() if f"70% {words}" in line)
+    assert last.count("━") + last.count("╸") + last.count("╺") == bar
+
+
 def test_a_terminal_that_can_move_no_cursor_gets_log_lines(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ):
