@@ -79,7 +79,7 @@ def messages() -> dict[str, set[str]]:
                         (a for a in map(ast.unparse, node.args) if a.startswith("ImageStatus.")), ""
                     )
                     before = f"`{status.partition('.')[2].lower()}`: " if status else ""
-                    found[name].add(before + texts[0])
+                    found[name].add(before + texts[0].strip())
     return found
 
 
@@ -110,7 +110,7 @@ def _hole(part: ast.expr) -> str:
 
 
 def _escaped(text: str) -> str:
-    one_line = " ".join(text.split())
+    one_line = re.sub(r"\s+", " ", text)
     return re.sub(r"([*_<>\[\]|])", r"\\\1", one_line) if "`" not in one_line else one_line
 
 

@@ -61,6 +61,8 @@ def test_the_page_of_errors_has_every_code_status_and_error_with_what_to_do():
     said = messages()
     assert sum(map(len, said.values())) > 200
     assert any("setting ‹name›: holds credentials" in text for text in said["ConfigurationError"])
+    # Put together from two texts, of which the first ends in a blank.
+    assert any("no image of this output has the sha256" in text for text in said["ConfigurationError"])
 
 
 def test_links_lead_to_where_the_site_has_what_they_name(tmp_path: Path):
