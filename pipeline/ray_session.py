@@ -56,7 +56,8 @@ def ray_session() -> Iterator[None]:
     # data sets bring about, not we, and which it calls an error. RAY_BACKEND_LOG_LEVEL=info brings them back.
     os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
     # And what becomes of calls that nobody waits for, such as those that keep its data sets' own books: where
-    # memory ran out or their machine went they fail for good, each with a traceback. What matters is waited for.
+    # memory ran out or their machine went they fail for good, each with a traceback. What matters is waited
+    # for.
     os.environ.setdefault("RAY_IGNORE_UNHANDLED_ERRORS", "1")
     # Without a record of its progress blocks and plans: the run reports by itself.
     logging.getLogger("ray.data").setLevel(logging.ERROR)
