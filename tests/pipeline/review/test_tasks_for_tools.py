@@ -229,7 +229,7 @@ def test_images_in_shards_need_an_address_that_the_tool_can_open(
     tool: Tool, tasks: list[ReviewTask], tmp_path: Path
 ):
     inside = [replace(task, uri=f"s3://bucket/a.tar#{n}") for n, task in enumerate(tasks)]
-    with pytest.raises(ConfigurationError, match="image_root"):
+    with pytest.raises(ConfigurationError, match="name the folder by --image-root"):
         written(inside, tool, tmp_path)
     written(inside, tool, tmp_path, image_root="/unpacked")
 
