@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable, Iterator
 
-import ray
-
-from pipeline.driver.ray_watch import while_ray_is_there
 from pipeline.output.counts import GroupCounts
 from pipeline.output.finalize import in_this_process
 from pipeline.output.group import GroupUnits, GroupWriter
-from pipeline.ray_session import ray_session, unwrapped_worker_errors
 
 __all__ = ["on_all_cores"]
 
@@ -28,15 +25,26 @@ def on_all_cores(writer: GroupWriter, groups: Iterable[GroupUnits], count: int) 
         PosRefineError: what a task raised.
         ClusterLost: Ray is gone; files that were written belong to no table yet.
     """
-    if count < (_WORTH_A_WORKER if ray.is_initialized() else _WORTH_STARTING_RAY):
+    if count < (_WORTH_A_WORKER if _ray_is_there() else _WORTH_STARTING_RAY):
         yield from in_this_process(writer, groups, count)
         return
+    # A night without anything new does without Ray, and without importing it.
+    from pipeline.driver.ray_watch import while_ray_is_there
+    from pipeline.ray_session import ray_session, unwrapped_worker_errors
+
     with ray_session(), unwrapped_worker_errors():
         yield from while_ray_is_there(_in_tasks(writer, groups))
 
 
+def _ray_is_there() -> bool:
+    ray = sys.modules.get("ray")
+    return ray is not None and bool(ray.is_initialized())
+
+
 def _in_tasks(writer: GroupWriter, groups: Iterable[GroupUnits]) -> Iterator[GroupCounts]:
     """As they are done; a few wait, so that no core does."""
+    import ray
+
     task, shared = ray.remote(num_cpus=1)(_written), ray.put(writer.elsewhere())
     most = max(1, int(ray.cluster_resources().get("CPU", 1))) * _TASKS_PER_CPU
     pending: list[ray.ObjectRef] = []

@@ -70,8 +70,9 @@ def test_runs_of_different_networks_are_refused(annotations: Path, tmp_path: Pat
 
 def test_a_run_with_rescored_poses_is_refused(annotations: Path, tmp_path: Path, capsys):
     results = noisy_predictions(json.loads(annotations.read_text()), tmp_path)
-    settings = json.dumps({"score_weights_sha256": "2" * 64})
-    run = write_run(tmp_path / "run", [results], replace(metadata_of(), settings=settings))
+    metadata = metadata_of()
+    settings = json.dumps(json.loads(metadata.settings) | {"score_weights_sha256": "2" * 64})
+    run = write_run(tmp_path / "run", [results], replace(metadata, settings=settings))
     assert main(arguments(run, annotations, tmp_path / "score.safetensors")) == 2
     assert "annotate the images without --score-weights" in capsys.readouterr().err
 
