@@ -14,7 +14,7 @@ __all__ = ["on_all_cores"]
 # A group of 512 units takes a second or a few. Ray's start takes as long as several; where it has been
 # started, the first task waits for a worker to begin.
 _WORTH_STARTING_RAY = 12
-_WORTH_A_WORKER = 3
+_WORTH_A_WORKER = 8
 _TASKS_PER_CPU = 2
 
 

@@ -13,7 +13,7 @@ from support.made_up_output import MadeUpOutput
 from pipeline.driver.table_tasks import on_all_cores
 from posrefine.errors import ShardError
 
-GROUPS = 5
+GROUPS = 9
 
 
 @pytest.fixture
