@@ -1,4 +1,8 @@
-"""A cluster that begins without machines, grows, loses half of them in mid-run and grows again."""
+"""A cluster that begins without machines, grows, loses half of them in mid-run and grows again.
+
+On Ray's own autoscaler and made-up machines: `python -m pytest benchmarks/machines_that_come_and_go.py`, minutes, and not
+beside anything else.
+"""
 
 from __future__ import annotations
 
@@ -43,7 +47,7 @@ def wait_until(what: Callable[[], bool], over: threading.Event) -> None:
             raise AssertionError("it never came so far")
 
 
-def test_machines_that_come_are_used_and_those_that_go_cost_no_image(autoscaled: Autoscaled, tmp_path: Path):
+def test_machines_that_come_are_used_and_those_that_go_cost_no_image(autoscaled: Autoscaled, tmp_path: Path) -> None:
     given, output = write_images(tmp_path / "images", IMAGES), tmp_path / "out"
     office = TicketOffice(tmp_path / "office")
     over, lost, told = threading.Event(), set[str](), list[BaseException]()
