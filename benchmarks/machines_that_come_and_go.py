@@ -47,7 +47,9 @@ def wait_until(what: Callable[[], bool], over: threading.Event) -> None:
             raise AssertionError("it never came so far")
 
 
-def test_machines_that_come_are_used_and_those_that_go_cost_no_image(autoscaled: Autoscaled, tmp_path: Path) -> None:
+def test_machines_that_come_are_used_and_those_that_go_cost_no_image(
+    autoscaled: Autoscaled, tmp_path: Path
+) -> None:
     given, output = write_images(tmp_path / "images", IMAGES), tmp_path / "out"
     office = TicketOffice(tmp_path / "office")
     over, lost, told = threading.Event(), set[str](), list[BaseException]()
