@@ -19,7 +19,7 @@ _TASKS_PER_CPU = 2
 
 
 def on_all_cores(writer: GroupWriter, groups: Iterable[GroupUnits], count: int) -> Iterator[GroupCounts]:
-    """A `WriteGroups`: in Ray tasks where there are many groups, else in this process.
+    """A `WriteGroups`: in Ray tasks where there are many groups and CPUs, else in this process.
 
     Raises:
         PosRefineError: what a task raised.
@@ -29,11 +29,17 @@ def on_all_cores(writer: GroupWriter, groups: Iterable[GroupUnits], count: int) 
         yield from in_this_process(writer, groups, count)
         return
     # A night without anything new does without Ray, and without importing it.
+    import ray
+
     from pipeline.driver.ray_watch import while_ray_is_there
     from pipeline.ray_session import ray_session, unwrapped_worker_errors
 
     with ray_session(), unwrapped_worker_errors():
-        yield from while_ray_is_there(_in_tasks(writer, groups))
+        if ray.cluster_resources().get("CPU", 0) < 1:
+            # A cluster whose workers are all gone, or yet to come; this machine is there.
+            yield from in_this_process(writer, groups, count)
+        else:
+            yield from while_ray_is_there(_in_tasks(writer, groups))
 
 
 def _ray_is_there() -> bool:
@@ -46,7 +52,7 @@ def _in_tasks(writer: GroupWriter, groups: Iterable[GroupUnits]) -> Iterator[Gro
     import ray
 
     task, shared = ray.remote(num_cpus=1)(_written), ray.put(writer.elsewhere())
-    most = max(1, int(ray.cluster_resources().get("CPU", 1))) * _TASKS_PER_CPU
+    most = max(1, int(ray.cluster_resources().get("CPU", 0))) * _TASKS_PER_CPU
     pending: list[ray.ObjectRef] = []
     for group in groups:
         if len(pending) == most:

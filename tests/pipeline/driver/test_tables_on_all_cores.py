@@ -61,6 +61,15 @@ def test_a_damaged_unit_is_named_from_a_task_as_from_this_process(tmp_path: Path
     assert output.output.counts() is None
 
 
+def test_a_cluster_whose_workers_are_all_gone_is_not_waited_for(tmp_path: Path):
+    output = finished(tmp_path / "run")
+    ray.init("local", num_cpus=0, include_dashboard=False, log_to_driver=False)
+    try:
+        assert output.finalize(on_all_cores).images == 4 * GROUPS
+    finally:
+        ray.shutdown()
+
+
 def test_few_groups_start_no_ray(tmp_path: Path):
     output = finished(tmp_path / "run")
 
