@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 from pipeline.inputs.cut_parquet import cut_parquet
 from pipeline.inputs.selection import Form, Selection
 from pipeline.inputs.units import ObjectRef, Unit, UnitKind
 from pipeline.settings.run import RunSettings
 from pipeline.storage import ObjectInfo, Storage
-from pipeline.storage.uris import normalise_uri, suffix_of
+from pipeline.storage.uris import is_s3, normalise_uri, suffix_of
 from posrefine.errors import ConfigurationError, ObjectMissing
 from posrefine.image_formats import UNREAD_SUFFIXES
 
@@ -174,6 +175,8 @@ def _nothing_to_read(
         "check the address, of a folder or of one file with such a suffix (compressed tars must be unpacked)"
     ]
     advice += reasons
+    if not is_s3(input_uri) and not Path(normalise_uri(input_uri)).exists():
+        return ConfigurationError(f"{input_uri}: there is no such file or folder; {advice[0]}")
     if options.selection.include or options.selection.exclude:
         advice.append("check --include and --exclude")
     return ConfigurationError(

@@ -8,6 +8,7 @@ commit of the plan.
 from __future__ import annotations
 
 from datetime import datetime
+from itertools import pairwise
 
 from pydantic import BaseModel, ConfigDict, NonNegativeInt, PositiveInt, ValidationError
 
@@ -122,7 +123,7 @@ def read_generations(storage: Storage, tree: OutputTree, record: RunRecord) -> l
 
     Raises:
         ConfigurationError: one was not written by this version.
-        InvariantBroken: one is missing.
+        InvariantBroken: one is missing, or their units do not follow one another.
     """
     uris = [info.uri for info in storage.list(tree.generations) if info.uri.endswith("/generation.json")]
     found = [Generation.first(record)]
@@ -136,4 +137,11 @@ def read_generations(storage: Storage, tree: OutputTree, record: RunRecord) -> l
     numbers = [generation.number for generation in found]
     if numbers != list(range(1, len(found) + 1)):
         raise InvariantBroken(f"{tree.generations}: holds {numbers}; one was removed")
+    for before, after in pairwise(found):
+        if after.first_unit != before.first_unit + before.units:
+            raise InvariantBroken(
+                f"{tree.generations}: generation {before.number} says {before.units} units from "
+                f"{before.first_unit} on, but generation {after.number} begins with {after.first_unit}; one "
+                "of their records was changed: put it back, or sync a new --output"
+            )
     return found

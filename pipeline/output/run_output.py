@@ -19,7 +19,7 @@ from pipeline.inputs.manifest import Manifest
 from pipeline.inputs.units import Unit
 from pipeline.output.counts import TableCounts
 from pipeline.output.files import PersonRows, UnitFile, list_all_units, list_units
-from pipeline.output.generations import Generation, read_generations
+from pipeline.output.generations import FIRST_GENERATION, Generation, read_generations
 from pipeline.output.human_rows import HumanRows
 from pipeline.output.layout import WORK, OutputTree
 from pipeline.output.lease import Lease, read_lease
@@ -113,24 +113,7 @@ class RunOutput:
         Raises:
             InvariantBroken: it is gone, or is not the one that the run began with.
         """
-        uri = self.tree.manifest(record.manifest_digest)
-        try:
-            manifest = Manifest.open(uri, self.storage)
-        except ObjectMissing as error:
-            raise InvariantBroken(
-                f"{uri}: gone, though {self.tree.run} is there; choose a new --output"
-            ) from error
-        if manifest.summary.digest != record.manifest_digest:
-            raise InvariantBroken(
-                f"{uri}: digest {manifest.summary.digest}, but run.json says "
-                f"{record.manifest_digest}; one of them was replaced: choose a new --output"
-            )
-        if manifest.summary.units != record.units:
-            raise InvariantBroken(
-                f"{uri}: has {manifest.summary.units} units, but run.json says {record.units}; one of them "
-                "was replaced: put it back, or choose a new --output"
-            )
-        return manifest
+        return self.manifest_of(Generation.first(record))
 
     def of(self, generation: int) -> RunOutput:
         """The output with the units of that generation."""
@@ -140,15 +123,31 @@ class RunOutput:
         """The frozen list of units of a generation.
 
         Raises:
-            InvariantBroken: it is gone.
+            InvariantBroken: it is gone, or is not the one that was planned.
         """
-        uri = self.of(generation.number).tree.manifest(generation.manifest_digest)
+        own, is_first = self.of(generation.number).tree, generation.number == FIRST_GENERATION
+        uri = own.manifest(generation.manifest_digest)
+        said_by, then = (own.run, "choose") if is_first else (own.record, "sync")
         try:
-            return Manifest.open(uri, self.storage)
+            manifest = Manifest.open(uri, self.storage)
         except ObjectMissing as error:
+            raise InvariantBroken(f"{uri}: gone, though {said_by} is there; {then} a new --output") from error
+        found, record = manifest.summary, said_by.rpartition("/")[2]
+        if found.digest != generation.manifest_digest:
             raise InvariantBroken(
-                f"{uri}: gone, though its generation is there; sync a new --output"
-            ) from error
+                f"{uri}: digest {found.digest}, but {record} says {generation.manifest_digest}; one of "
+                f"them was replaced: {then} a new --output"
+            )
+        for what, has, said in (
+            ("units", found.units, generation.units),
+            ("for its first unit number", found.first_unit, generation.first_unit),
+        ):
+            if has != said:
+                raise InvariantBroken(
+                    f"{uri}: has {has} {what}, but {record} says {said}; one of them was replaced: put it "
+                    f"back, or {then} a new --output"
+                )
+        return manifest
 
     def unit(self, record: RunRecord, unit_id: str) -> Unit:
         """The unit of that id, of whichever generation; `ConfigurationError` if there is none."""
@@ -163,9 +162,13 @@ class RunOutput:
 
         Raises:
             ConfigurationError: one was not written by this version.
-            InvariantBroken: one is missing.
+            InvariantBroken: one is missing, or says other units than its list has.
         """
-        return read_generations(self.storage, self.tree, record)
+        planned = read_generations(self.storage, self.tree, record)
+        # Numbers of units follow one another, so that a list found true vouches for all before it.
+        if len(planned) > 1:
+            self.manifest_of(planned[-1])
+        return planned
 
     def known(self, last: Generation, root: str) -> Iterator[Known]:
         """What it holds of its input with its last generation, in key order; `root` is the input's folder."""

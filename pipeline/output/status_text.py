@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 from pipeline.inputs.cutting import listed_skipped
 from pipeline.output.lease import Lease
@@ -40,7 +40,8 @@ def status_lines(status: RunStatus, now: datetime) -> Iterator[str]:
         yield f"reviewed  {status.reviewed:,} images are as people corrected them"
     if status.images_per_s is not None and status.last_commit_at is not None:
         over = "of the last attempt" if status.ended is not None else "since the first commit"
-        yield f"speed     {status.images_per_s:,.1f} images/s {over}; last commit {status.last_commit_at:%c}"
+        last = status.last_commit_at.astimezone(UTC)
+        yield f"speed     {status.images_per_s:,.1f} images/s {over}; last commit {last:%F %T} UTC"
     if status.remaining_s:
         yield f"left      about {timedelta(seconds=round(status.remaining_s))} of work at this speed"
     if len(status.generations) > 1:

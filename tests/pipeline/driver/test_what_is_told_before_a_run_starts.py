@@ -31,6 +31,11 @@ def test_an_empty_input_is(tmp_path: Path):
     assert (outcome["exit_code"], outcome["complete"]) == (2, False)
 
 
+def test_a_folder_that_is_not_there_is(tmp_path: Path):
+    with pytest.raises(ConfigurationError, match=r"/in: there is no such file or folder; check the address"):
+        run(settings_of(str(tmp_path / "in"), tmp_path / "out"), no_network)
+
+
 def test_a_wrong_bucket_is(tmp_path: Path, s3_bucket):
     with pytest.raises(StorageError, match="no such bucket"):
         run(settings_of(f"{s3_bucket.uri}-misspelt/in", tmp_path / "out"), no_network)

@@ -16,7 +16,7 @@ from support.stepped_store import Store
 from pipeline.driver.run import finalize_run
 from pipeline.output.status import read_status
 from pipeline.storage import StorageOptions
-from posrefine.errors import PosRefineError
+from posrefine.errors import InvariantBroken, PosRefineError
 
 IN, OUT = "s3://photos/in", "s3://results/out"
 RUN, SUCCESS, SECOND = (
@@ -74,6 +74,7 @@ DAMAGE: list[tuple[str, tuple[str, ...], Any]] = [
     (RUN, ("table_units",), -1),
     (RUN, ("units",), -1),
     (RUN, ("units",), 3),
+    (RUN, ("units",), 10**9),
     (RUN, ("settings", "min_score"), None),
     (RUN, ("settings", "min_score"), "x"),
     (RUN, ("settings", "min_score"), float("nan")),
@@ -86,13 +87,22 @@ DAMAGE: list[tuple[str, tuple[str, ...], Any]] = [
     (SUCCESS, ("replaced",), "../elsewhere"),
     (SUCCESS, ("human_version",), -1),
     (SECOND, ("first_unit",), -1),
+    (SECOND, ("first_unit",), 10**9),
     (SECOND, ("units",), -1),
+    (SECOND, ("units",), 10**9),
     (SECOND, ("number",), 0),
     (COMMIT, ("add", "path"), []),
     (COMMIT, ("add", "path"), DEEP),
     (COMMIT, ("add", "path"), "\ud800"),
     (COMMIT, ("add", "size"), float("inf")),
 ]
+
+COMMANDS: dict[str, Callable[[Standing], object]] = {
+    "sync": Standing.sync,
+    "retry": Standing.retry,
+    "finalize": lambda standing: finalize_run(standing.output),
+    "status": lambda standing: read_status(standing.output),
+}
 
 
 @pytest.mark.parametrize("reading", ["rows", "first generation", "retry", "sync"])
@@ -119,12 +129,16 @@ def test_a_damaged_record_is_refused_by_name_or_changes_nothing(
     objects: dict[str, bytes], uri: str, path: tuple[str, ...], value: Any, command: str
 ):
     standing = standing_on(objects | {uri: with_value(objects[uri], path, value)})
-    commands = {
-        "sync": standing.sync,
-        "retry": standing.retry,
-        "finalize": lambda: finalize_run(standing.output),
-        "status": lambda: read_status(standing.output),
-    }
     with refused_by_name():
-        commands[command]()
+        COMMANDS[command](standing)
         assert standing.rows() == standing_on(objects).rows()
+
+
+@pytest.mark.parametrize("uri", [RUN, SECOND])
+@pytest.mark.parametrize("command", ["sync", "retry", "finalize", "status"])
+def test_a_billion_units_that_no_list_has_are_refused_and_never_counted(
+    objects: dict[str, bytes], uri: str, command: str
+):
+    standing = standing_on(objects | {uri: with_value(objects[uri], ("units",), 10**9)})
+    with pytest.raises(InvariantBroken, match=r"1000000000.*(replaced|changed): put it back"):
+        COMMANDS[command](standing)

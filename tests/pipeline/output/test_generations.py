@@ -23,7 +23,7 @@ def years_of_hours(count: int) -> MemoryStorage:
     """The records of so many generations."""
     store = Store()
     for number in range(2, count + 1):
-        later = Generation.first(RECORD).model_copy(update={"number": number})
+        later = Generation.first(RECORD).model_copy(update={"number": number, "first_unit": number - 1})
         store.objects[OutputTree("/out", number).record] = later.encode()
     return MemoryStorage(StorageOptions(), store)
 
@@ -37,4 +37,14 @@ def test_one_that_was_removed_is_missed():
     storage = years_of_hours(5)
     del storage.store.objects[OutputTree("/out", 3).record]
     with pytest.raises(InvariantBroken, match="one was removed"):
+        read_generations(storage, OutputTree("/out"), RECORD)
+
+
+def test_one_that_says_other_units_than_it_has_is_missed():
+    storage = years_of_hours(5)
+    uri = OutputTree("/out", 3).record
+    storage.store.objects[uri] = storage.store.objects[uri].replace(b'"units": 1,', b'"units": 1000000000,')
+    with pytest.raises(
+        InvariantBroken, match="generation 3 says 1000000000 units from 2 on, but generation 4"
+    ):
         read_generations(storage, OutputTree("/out"), RECORD)
