@@ -8,7 +8,6 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -58,7 +57,7 @@ def _source(settings: PackSettings) -> PackSource:
         return FolderSource.open(settings.images, settings.annotations, Storage())
     specs = SCENE_KINDS[settings.scenes]
     if settings.people is not None:
-        specs = tuple(replace(spec, people=settings.people) for spec in specs)
+        specs = tuple(spec.with_people(*settings.people) for spec in specs)
     return SceneSource(SKELETONS[settings.skeleton], specs, settings.synthetic or 0, settings.seed)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from posrefine.errors import ConfigurationError
 
@@ -51,6 +51,11 @@ class SceneSpec:
                 f"crowd_index from {low} with people {self.people}: one person alone has index 0; "
                 "ask for at least 2 people"
             )
+
+    def with_people(self, fewest: int, most: int) -> SceneSpec:
+        """The same with so many persons; where they must meet, two at least if `most` allows."""
+        least = 2 if self.crowd_index[0] > 0.0 else 1
+        return replace(self, people=(min(max(fewest, least), most), most))
 
 
 TRAIN = SceneSpec()

@@ -3,6 +3,7 @@ from __future__ import annotations
 import io
 import json
 import tarfile
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import unquote
@@ -206,6 +207,17 @@ def test_a_file_without_name_or_suffix_cannot_be_packed(tmp_path, capsys, name):
                  "--annotations", str(file)])  # fmt: skip
     assert code == 2
     assert f"{name!r} has no name and suffix" in capsys.readouterr().err
+
+
+def test_of_crowded_scenes_the_people_asked_for_are_two_at_least(tmp_path):
+    assert main(["--output", str(tmp_path), "--synthetic", "6", "--people", "1-3"]) == 0
+    people = Counter(
+        person["image_id"]
+        for person in json.loads((tmp_path / "annotations.json").read_text())["annotations"]
+    )
+    assert len(people) == 6
+    _easy, medium, hard = (list(people.values())[start::3] for start in range(3))
+    assert all(2 <= count <= 3 for count in (*medium, *hard))
 
 
 def test_impossible_scenes_are_refused(tmp_path, capsys):

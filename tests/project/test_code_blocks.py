@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -54,6 +55,40 @@ IN_PLACE_OF = {
     "mmpose:dekr_w48_coco": "untrained",
 }
 """Words of the pages, and what they are called here."""
+IN_A_TRAINING = {
+    "s3://bucket/coco": "packed",
+    "s3://photos/train2017": "photos",
+    "person_keypoints_train2017.json": "data/annotations.json",
+    "10000": "2",
+    "s3://bucket/dekr": "runs/dekr",
+    "hrnet_w32_imagenet.pth": "posrefine:tiny_coco",
+    "s3://photos/val2017": "data/shards",
+    "s3://bucket/coco/shards": "data/shards",
+    "s3://bucket/coco/annotations.json": "data/annotations.json",
+    "s3://bucket/coco/shards,s3://bucket/ours": "data/shards,data/shards",
+    "s3://bucket/coco/annotations.json,ours.json": "data/annotations.json,data/annotations.json",
+    "20000": "4",
+    "6400": "4",
+    "200000": "8",
+    "posrefine/weights/bundled/posrefine_tiny.yaml": str(
+        ROOT / "posrefine/weights/bundled/posrefine_tiny.yaml"
+    ),
+    "s3://bucket/train-poses": "train-poses",
+    "…": "posrefine:tiny_coco",
+}
+TRAINED_SMALL = [
+    "--device",
+    "cpu",
+    "--workers",
+    "1",
+    "--worker-cpus",
+    "0.5",
+    "--views",
+    "8",
+    "--batch-size",
+    "2",
+]
+TRAINED_SMALL += ["--input-sizes", "0:128", "--val-scenes", "2", "--val-count", "2"]
 WANTED = "--input in --output out --model dekr_w32 --weights dekr.pth"
 """What a file of settings would say that is not there."""
 
@@ -67,6 +102,8 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         patch.chdir(folder)
         session.enter_context(started_cluster({}))
         assert run_job("pack.py", ["--output", "data", "--synthetic", str(SCENES), "--seed", "8000000"]) == 0
+        for shard in (folder / "data" / "shards").glob("*.tar"):
+            shutil.unpack_archive(shard, folder / "photos", filter="data")
         truth = json.loads((folder / "data" / "annotations.json").read_text())
         half = truth["images"][:1]
         persons = [p for p in truth["annotations"] if p["image_id"] == half[0]["id"]]
@@ -104,6 +141,21 @@ def run_commands(block: CodeBlock, _world: Path | None = None) -> None:
         script, arguments = job_of(words)
         code = run_job(script, [IN_PLACE_OF.get(word, word) for word in arguments])
         assert code == 0, words
+
+
+def run_small_training(block: CodeBlock, world: Path) -> None:
+    """Each job with its own words, of data sets and views a handful; packed and trained on one CPU."""
+    for words in block.commands():
+        script, arguments = job_of(words)
+        arguments = [IN_A_TRAINING.get(word, IN_PLACE_OF.get(word, word)) for word in arguments]
+        if script == "train.py":
+            arguments += TRAINED_SMALL
+        if script == "annotate.py":
+            arguments += ["--input-size", "128"]
+        assert run_job(script, arguments) == 0, words
+    if "jobs/pack.py" in block.text:
+        assert list(world.glob("packed/shards/*.tar"))
+        assert list(world.glob("scenes/shards/*.tar"))
 
 
 def run_in_fixture(_block: CodeBlock, world: Path) -> None:
@@ -293,13 +345,13 @@ HOW: list[tuple[str, str, Callable[[CodeBlock, Path], None]]] = [
     ("docs/review.md", "fo.load_dataset", elsewhere(FIFTYONE_AGAIN)),
     ("docs/review.md", "jobs/pack.py", elsewhere(LEARNT)),
     ("docs/synthetic.md", "render_scene(7, TRAIN)", run_python),
-    ("docs/synthetic.md", "jobs/train.py", check_settings),
-    ("docs/training.md", "jobs/pack.py", check_settings),
-    ("docs/training.md", "--weights hrnet_w32_imagenet.pth", check_settings),
-    ("docs/training.md", "--image-shares", check_settings),
-    ("docs/training.md", "--scene-cache", check_settings),
+    ("docs/synthetic.md", "jobs/train.py", run_small_training),
+    ("docs/training.md", "jobs/pack.py", run_small_training),
+    ("docs/training.md", "--weights hrnet_w32_imagenet.pth", run_small_training),
+    ("docs/training.md", "--image-shares", run_small_training),
+    ("docs/training.md", "--scene-cache", run_small_training),
     ("docs/training.md", "<output>/training.json", elsewhere(TRAINED)),
-    ("docs/training.md", "jobs/train_score.py", check_settings),
+    ("docs/training.md", "jobs/train_score.py", run_small_training),
     ("docs/weights.md", "save_weights(", run_python),
     ("docs/weights.md", "ScoreNet(COCO)", run_python),
 ]
