@@ -17,11 +17,11 @@ from posrefine import __version__
 ROOT = Path(__file__).parents[2]
 PACKAGES = "python3-pip,python3-venv,python-is-python3,ca-certificates"
 
-_WHERE_PACKAGES_ARE = {"INDEX_URL", "EXTRA_INDEX_URL", "FIND_LINKS", "TRUSTED_HOST", "TIMEOUT"}
+_WHERE_PACKAGES_ARE = {"INDEX_URL", "EXTRA_INDEX_URL", "FIND_LINKS", "TRUSTED_HOST", "TIMEOUT", "CERT"}
 
 
 def pip_configuration() -> tuple[dict[str, str], list[str]]:
-    """Where pip finds packages on this machine: variables, and the folders that they name."""
+    """Where pip finds packages on this machine: variables, and the files and folders that they name."""
     listed = subprocess.run(
         [sys.executable, "-m", "pip", "config", "list"], capture_output=True, text=True, check=True
     ).stdout
@@ -34,7 +34,9 @@ def pip_configuration() -> tuple[dict[str, str], list[str]]:
     folders = {
         word.removeprefix("file://") for value in variables.values() for word in value.split() if "/" in word
     }
-    there = sorted({folder for folder in folders if Path(folder).is_dir()})
+    # Pages of an index name files that lie beside it.
+    folders = {folder.removesuffix("/simple") for folder in folders}
+    there = sorted(folder for folder in folders if Path(folder).exists())
     return variables, there
 
 
@@ -125,6 +127,6 @@ def test_a_builder_makes_an_image_that_finds_people(tmp_path: Path, builder: Bui
         "/app/jobs/annotate.py", "run", "--input", f"{home}/scenes/shards", "--output", f"{home}/out",
         "--model", "posrefine_tiny", "--weights", "posrefine:tiny_coco", "--input-size", "256",
     )  # fmt: skip
-    success = json.loads(builder("run", container, "--", "cat", f"{home}/out/tables/_SUCCESS.json"))
+    success = json.loads(run("-c", f"print(open('{home}/out/tables/_SUCCESS.json').read())"))
     assert (success["images"], success["ok"]) == (4, 4)
     assert success["persons"] > 0
