@@ -188,6 +188,10 @@ def leave(main: Callable[[], int]) -> NoReturn:
         code = error.code if isinstance(error.code, int) else ExitCode.CRASH
     except KeyboardInterrupt:
         code = ExitCode.INTERRUPTED
+    except BrokenPipeError:
+        # Whoever read the output, such as `head`, has gone; there is nobody to tell.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = ExitCode.CRASH
     except BaseException:  # noqa: BLE001 - the end of the process
         print(redacted(traceback.format_exc()), end="", file=sys.stderr)
         code = ExitCode.CRASH

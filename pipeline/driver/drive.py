@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
@@ -107,6 +108,7 @@ class Drive:
             PosRefineError: what a worker raised that is not one image's fault, or a lost lock.
             InvariantBroken: Ray finished without a receipt for each unit.
         """
+        began_s = time.monotonic()  # Ray's start is a part of the run's time
         if again is not None:
             pending = self._without_ray(pending, manifest, record, writer, again)
             if not pending:
@@ -125,7 +127,9 @@ class Drive:
             )
             logger.info(_opening_line(record, len(pending), plan))
             done_before = record.units - len(pending)
-            self.telemetry = Telemetry(record.units, done_before, plan.processors, min_score=record.min_score)
+            self.telemetry = Telemetry(
+                record.units, done_before, plan.processors, min_score=record.min_score, began_s=began_s
+            )
             try:
                 with (
                     self.telemetry.serving(self.settings.metrics_port, self.settings.metrics_host),

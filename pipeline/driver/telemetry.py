@@ -35,6 +35,7 @@ class Telemetry:
             nothing else is heard of them.
         min_score: from which persons are counted.
         clock: seconds, monotonic.
+        began_s: when the run began by that clock, if that was before now.
     """
 
     def __init__(
@@ -45,8 +46,9 @@ class Telemetry:
         clock: Callable[[], float] = time.monotonic,
         *,
         min_score: float = SCORE_FLOOR,
+        began_s: float | None = None,
     ) -> None:
-        self._clock, self._start = clock, clock()
+        self._clock, self._start = clock, clock() if began_s is None else began_s
         self._processors = Processors(self._start, processors)
         self._units_total, self._units_before, self._units_now = units_total, units_done, 0
         self._images: Tallies[ImageStatus] = Tallies()

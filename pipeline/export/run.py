@@ -12,7 +12,7 @@ from pipeline.export.source import ExportOptions, ExportSource, ExportSummary
 from pipeline.export.yolo import export_yolo
 from pipeline.output.run_output import RunOutput
 from pipeline.storage import Storage
-from pipeline.storage.uris import normalise_uri
+from pipeline.storage.uris import is_inside, normalise_uri
 from posrefine.errors import ConfigurationError
 
 __all__ = ["EXPORT_FORMATS", "export_run"]
@@ -47,7 +47,8 @@ def export_run(
         options: what to export; None for everything.
 
     Raises:
-        ConfigurationError: an unknown format, no run, or a run that the format cannot hold.
+        ConfigurationError: an unknown format, no run, a run that the format cannot hold, or a place in the
+            run's input.
         StorageError: the store could not be reached.
     """
     if export_format not in EXPORT_FORMATS:
@@ -55,7 +56,18 @@ def export_run(
             f"export format {export_format!r} is unknown; choose one of {', '.join(EXPORT_FORMATS)}"
         )
     options = options or ExportOptions()
-    source = ExportSource(
-        RunOutput.at(run_uri, storage, options.as_of, options.source).rows(), storage, options
-    )
-    return EXPORT_FORMATS[export_format](source, normalise_uri(output_uri))
+    rows = RunOutput.at(run_uri, storage, options.as_of, options.source).rows()
+    place = normalise_uri(output_uri)
+    if "input" in rows.settings:
+        _require_place_apart(place, str(rows.settings["input"]))
+    return EXPORT_FORMATS[export_format](ExportSource(rows, storage, options), place)
+
+
+def _require_place_apart(place: str, given: str) -> None:
+    """Raise where files would lie among the run's photographs, in place of those of the same names."""
+    photographs = normalise_uri(given)
+    if is_inside(place, photographs):
+        raise ConfigurationError(
+            f"{place}: lies in the run's input {photographs}: photographs would be replaced, and what is "
+            "written there taken for some; name another folder"
+        )

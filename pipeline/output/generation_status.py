@@ -27,7 +27,7 @@ class GenerationStatus(BaseModel):
         units_done: those that are finished.
         images: in them.
         failed: those without keypoints.
-        images_per_s: while it was at work; None where that is not known.
+        images_per_s: from its first commit to its last; None where these lie too near to tell.
         published: whether the tables hold it.
         means: of what is measured of its images, by name; empty where it is not published.
         drift: what of it is unlike the generations before, by more than chance.

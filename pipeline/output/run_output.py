@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -34,6 +35,8 @@ from pipeline.storage import Storage
 from posrefine.errors import ConfigurationError, InvariantBroken, ObjectMissing
 
 __all__ = ["RunOutput", "Source"]
+
+logger = logging.getLogger(__name__)
 
 Source = Literal["corrected", "model"]
 
@@ -283,6 +286,14 @@ class RunOutput:
             StorageError: they cannot be listed or read.
         """
         people, counts, tree = self.human_rows() if self.source == "model" else None, self.counts(), self.tree
+        if counts is None and people is None and (corrections := self.human_rows().version):
+            logger.warning(
+                "%s: its tables are not finished, and %d imports of corrections, which lie over them, "
+                "are in nothing that is read: `annotate.py finalize --output %s` lays them there",
+                self.uri,
+                corrections,
+                self.uri,
+            )
         if counts is not None:
             # The network may have been replaced since the tree was read.
             tree = replace(tree, work=counts.work)

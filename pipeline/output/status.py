@@ -27,6 +27,8 @@ __all__ = ["RunStatus", "StatusSummary", "read_status"]
 
 # A run that is not at work commits nothing: such gaps between commits say nothing about its speed.
 _SHORTEST_PAUSE_S = 60.0
+# Of units that were committed within less, a speed says more about the moments of the commits than the work.
+_TELLING_S = 10.0
 _MEDIAN_GAPS_PER_PAUSE = 20
 
 
@@ -245,7 +247,7 @@ class _Found:
             len(self.commits),
             images,
             images - self.images[ImageStatus.OK],
-            images * (1 - 1 / len(self.commits)) / working_s if working_s > 0 else None,
+            images * (1 - 1 / len(self.commits)) / working_s if working_s >= _TELLING_S else None,
             published=published,
             drift=drift,
         )

@@ -21,7 +21,8 @@ def status_lines(status: RunStatus, now: datetime) -> Iterator[str]:
     if status.record.note is not None:
         yield f"note      {status.record.note}"
     run = status.record
-    yield f"run       {run.fingerprint.model}, {run.weights}, begun {run.created_at:%c}"
+    begun = run.created_at.astimezone(UTC)
+    yield f"run       {run.fingerprint.model}, {run.weights}, begun {begun:%F %T} UTC"
     pending = run.units - status.units_done - len(status.damaged)
     yield f"units     {status.units_done:,} of {run.units:,} done, {pending:,} pending"
     if status.damaged:

@@ -6,6 +6,7 @@ import ast
 import json
 import os
 import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -271,3 +272,20 @@ def test_a_file_that_was_named_and_is_not_there_is_bad_input(
 ):
     assert MAINS[job](arguments.format(tmp_path).split()) == 2
     assert f"{tmp_path}/a.json" in capsys.readouterr().err
+
+
+def test_a_reader_of_the_output_that_goes_away_is_met_without_a_traceback(tmp_path: Path):
+    script = tmp_path / "job.py"
+    script.write_text(
+        "from jobs.start import leave\n\n\ndef main() -> int:\n    for line in range(100_000):\n"
+        "        print(line)\n    return 0\n\n\nleave(main)\n"
+    )
+    command = f"{shlex.quote(sys.executable)} {script} | head -1"
+    done = subprocess.run(
+        ["sh", "-c", command],
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert (done.stdout, done.stderr) == ("0\n", "")

@@ -40,6 +40,16 @@ def test_units_that_were_begun_earlier_are_not_taken_for_more_than_full_speed():
     assert tally.efficiency == 1.0
 
 
+def test_what_came_before_the_first_processor_was_there_is_start_up():
+    clock = Clock()
+    telemetry = Telemetry(units_total=1, units_done=0, processors=1, clock=clock, began_s=clock.now - 20)
+    clock.now += 5
+    telemetry.receive(replace(RECEIPT, load_s=0.0, infer_s=2.0, busy_s=2.0, commit_s=0.0))
+    tally = telemetry.tally()
+    assert (tally.elapsed_s, tally.startup_s) == (pytest.approx(25), pytest.approx(23))
+    assert tally.images_per_s == pytest.approx(tally.images_done / 25)
+
+
 def test_receipts_come_back_from_their_table():
     assert list(Receipt.from_table(RECEIPT.to_table())) == [RECEIPT]
 

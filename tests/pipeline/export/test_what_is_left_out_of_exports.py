@@ -38,6 +38,21 @@ def test_images_in_shards_need_the_folder_where_they_were_unpacked(export_format
     assert any("/unpacked/a/1.jpg" in Path(file).read_text() for file in summary.files)
 
 
+@pytest.mark.parametrize("export_format", sorted(EXPORT_FORMATS))
+@pytest.mark.parametrize("place", ["photographs", "photographs/drawn"])
+def test_nothing_is_written_among_the_photographs_of_a_run(
+    export_format: str, place: str, images: list[ImageResult], tmp_path: Path
+):
+    given = tmp_path / "photographs"
+    metadata = metadata_of()
+    settings = json.loads(metadata.settings) | {"input": str(given)}
+    run = write_run(tmp_path / "run", [images], replace(metadata, settings=json.dumps(settings)))
+    with pytest.raises(ConfigurationError, match=r"lies in the run's input .*/photographs.*another folder"):
+        export_run(run, export_format, str(tmp_path / place), Storage(), ROOT)
+    assert not given.exists()
+    export_run(run, export_format, str(tmp_path / "photographs-drawn"), Storage(), ROOT)
+
+
 def test_persons_below_the_runs_least_score_are_left_out_and_counted_but_for_evaluators(
     images: list[ImageResult], tmp_path: Path
 ):

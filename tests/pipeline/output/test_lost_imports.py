@@ -197,3 +197,14 @@ def test_logs_that_do_not_say_which_images_they_are_about_are_read_with_their_ro
     lost.lose("ann")
     with pytest.raises(ShardError, match="ann's import"):
         undo_reviews(lost.standing.output, reviewer="ben")
+
+
+def test_corrections_that_unfinished_tables_leave_out_are_missed_aloud(
+    lost: Lost, caplog: pytest.LogCaptureFixture
+):
+    assert set(lost.sources().values()) == {MODEL, "ann", "ben"}
+    assert not caplog.records
+    Path(lost.standing.output.tree.success).unlink()
+    assert set(lost.sources().values()) == {MODEL}
+    assert "2 imports of corrections" in caplog.text
+    assert "annotate.py finalize --output" in caplog.text

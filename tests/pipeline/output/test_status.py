@@ -207,6 +207,17 @@ def test_persons_below_the_least_score_are_counted_apart(tmp_path: Path):
     )
 
 
+@pytest.mark.parametrize(("apart_s", "known"), [(0.1, False), (20.0, True)])
+def test_of_a_generation_whose_units_were_committed_all_at_once_no_speed_is_made_up(
+    tmp_path: Path, apart_s: float, known: bool
+):
+    tree = begin(tmp_path / "out", units=2)
+    commit(tree, 0, 5)
+    commit(tree, 1, 5 + apart_s)
+    (generation,) = read_status(RunOutput(Storage(), tree)).generations
+    assert (generation.images_per_s is not None) == known
+
+
 def test_before_the_second_commit_no_speed_is_known_and_none_is_made_up(tmp_path: Path):
     tree = begin(tmp_path / "out", units=10)
     commit(tree, 0, 5)
