@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveInt
+from pydantic import BaseModel, ConfigDict, Field
 
 from pipeline.output.delta import DataFile
 from pipeline.output.layout import WORK
 from pipeline.output.measures import Measures
+from pipeline.output.numbers import Count, Ordinal
 from pipeline.output.person_count import PersonCount
 from posrefine.errors import ImageStatus
 
@@ -47,26 +48,26 @@ class GroupCounts(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    generation: PositiveInt
-    group: NonNegativeInt
+    generation: Ordinal
+    group: Count
     file: str
     first_unit: str
     last_unit: str
-    units: NonNegativeInt
-    images: dict[ImageStatus, int]
-    objects: int
-    reviewed: int = 0
-    left_out: int
-    persons: int
-    persons_below: int
-    broken_shards: int
-    skipped: dict[str, int] = {}
+    units: Count
+    images: dict[ImageStatus, Count]
+    objects: Count
+    reviewed: Count = 0
+    left_out: Count
+    persons: Count
+    persons_below: Count
+    broken_shards: Count
+    skipped: dict[str, Count] = {}
     measures: Measures = Measures()
     units_digest: str
     images_etag: str
     persons_etag: str
-    images_bytes: int
-    persons_bytes: int
+    images_bytes: Count
+    persons_bytes: Count
 
     def data_file(self, table: str) -> DataFile:
         """Its file in the table `images` or `persons`."""
@@ -105,25 +106,25 @@ class TableCounts(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    generation: PositiveInt
-    images_version: NonNegativeInt
-    persons_version: NonNegativeInt
+    generation: Ordinal
+    images_version: Count
+    persons_version: Count
     manifest_digest: str
-    units: int
-    images: int
-    ok: int
-    failed: dict[ImageStatus, int]
+    units: Count
+    images: Count
+    ok: Count
+    failed: dict[ImageStatus, Count]
     min_score: float
-    persons: int
-    persons_below: int
-    reviewed: int = 0
-    human_version: NonNegativeInt = 0
-    broken_shards: int
-    left_out: int
-    skipped: dict[str, int] = {}
+    persons: Count
+    persons_below: Count
+    reviewed: Count = 0
+    human_version: Count = 0
+    broken_shards: Count
+    left_out: Count
+    skipped: dict[str, Count] = {}
     groups: tuple[GroupCounts, ...]
     note: str | None = None
-    lease_generation: int | None = None
+    lease_generation: Count | None = None
     work: Work = ""
     replaced: Work | None = None
 

@@ -10,11 +10,12 @@ from __future__ import annotations
 from datetime import datetime
 from itertools import pairwise
 
-from pydantic import BaseModel, ConfigDict, NonNegativeInt, PositiveInt, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from pipeline.inputs.changes import changes_in_words
 from pipeline.inputs.cutting import unit_name
 from pipeline.output.layout import OutputTree
+from pipeline.output.numbers import Count, Ordinal
 from pipeline.output.record import RunRecord
 from pipeline.storage import Storage
 from pipeline.storage.ordered_map import map_in_order
@@ -52,21 +53,21 @@ class Generation(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    number: PositiveInt
+    number: Ordinal
     root: str
     manifest_digest: str
     inventory_digest: str | None
     gone_digest: str | None
-    first_unit: NonNegativeInt
-    units: NonNegativeInt
-    images: int
-    input_bytes: int
-    skipped: dict[str, int]
-    new: int
-    stale: int
-    orphaned: int
-    known: int | None
-    objects: int | None
+    first_unit: Count
+    units: Count
+    images: Count
+    input_bytes: Count
+    skipped: dict[str, Count]
+    new: Count
+    stale: Count
+    orphaned: Count
+    known: Count | None
+    objects: Count | None
     planned_at: datetime
     code_version: str
 

@@ -86,6 +86,9 @@ DAMAGE: list[tuple[str, tuple[str, ...], Any]] = [
     (SUCCESS, ("work",), "../elsewhere"),
     (SUCCESS, ("replaced",), "../elsewhere"),
     (SUCCESS, ("human_version",), -1),
+    (SUCCESS, ("persons",), 10**400),
+    (SUCCESS, ("generation",), 10**400),
+    (SECOND, ("stale",), -4),
     (SECOND, ("first_unit",), -1),
     (SECOND, ("first_unit",), 10**9),
     (SECOND, ("units",), -1),
@@ -142,3 +145,14 @@ def test_a_billion_units_that_no_list_has_are_refused_and_never_counted(
     standing = standing_on(objects | {uri: with_value(objects[uri], ("units",), 10**9)})
     with pytest.raises(InvariantBroken, match=r"1000000000.*(replaced|changed): put it back"):
         COMMANDS[command](standing)
+
+
+@pytest.mark.parametrize(("uri", "path", "value"), [
+    (SUCCESS, ("persons",), 10**400), (SECOND, ("stale",), -4), (SECOND, ("images",), 2**63)
+])  # fmt: skip
+def test_counts_that_nothing_can_have_are_refused_by_name(
+    objects: dict[str, bytes], uri: str, path: tuple[str, ...], value: int
+):
+    standing = standing_on(objects | {uri: with_value(objects[uri], path, value)})
+    with pytest.raises(PosRefineError, match=f"{uri.rpartition('/')[2]}(?s:.)*{path[0]}"):
+        read_status(standing.output)
