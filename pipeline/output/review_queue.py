@@ -151,6 +151,13 @@ class ReviewQueue:
         reviewed = sum(image.is_reviewed for image in self.images)
         if reviewed:
             yield f"  {reviewed:>7,}  of these were reviewed before"
+        left = record.budget - (len(self.images) - reviewed)
+        if left > 0:
+            full = "" if record.per_folder is None else " or its folder has its share"
+            yield (
+                f"  {left:>7,}  of the budget of {record.budget:,} stay unspent: no other image that nobody "
+                f"has looked at stands out{full}; --control-share draws more at random"
+            )
 
 
 _SCHEMA = pa.schema(

@@ -71,6 +71,13 @@ def test_a_queue_is_read_as_it_was_written(output: RunOutput, images: list[Image
     assert read_queue(output) == read_queue(output, "one") == queue
 
 
+def test_a_budget_that_is_not_spent_is_said_to_be_left(images: list[ImageResult]):
+    queue = queue_of(images)  # of a budget of nine
+    assert "4  of the budget of 9 stay unspent: no other image" in "\n".join(queue.lines())
+    spent = dataclasses.replace(queue, record=queue.record.model_copy(update={"budget": 5}))
+    assert "budget" not in "\n".join(spent.lines())
+
+
 def test_a_queue_is_never_replaced_by_another(output: RunOutput, images: list[ImageResult]):
     write_queue(output, queue_of(images))
     write_queue(output, queue_of(images))
