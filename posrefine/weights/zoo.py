@@ -1,7 +1,8 @@
 """Checkpoints that can be loaded by name: where they are, what they are, what they are said to reach.
 
 The figures of public checkpoints are the publishers' (mmpose v1's model pages, single scale with flip test),
-not measured here; those of the weights that come with the package are `benchmarks/held_out.py`'s.
+not measured here; those of the weights that come with the package are `benchmarks/held_out.py`'s and
+`benchmarks/on_photographs.py`'s.
 """
 
 from __future__ import annotations
@@ -130,6 +131,20 @@ _ENTRIES = (
         protocol="posrefine",
         published_ap=36.9,
         published_on="60 rendered scenes",
+        scales=(1.0, 1.5, 2.0, 2.5),
+        score_weights="posrefine:tiny_coco_score",
+    ),
+    ZooEntry(
+        name="posrefine:tiny_photos",
+        url=f"{_PACKAGE}posrefine_tiny_photos.safetensors",
+        sha256_prefix="67fba837",
+        licence="Apache-2.0",
+        variant="posrefine_tiny",
+        skeleton="coco",
+        input_size_px=256,
+        protocol="posrefine",
+        published_ap=19.2,
+        published_on="481 photographs",
         scales=(1.0, 1.5, 2.0, 2.5),
         score_weights="posrefine:tiny_coco_score",
     ),

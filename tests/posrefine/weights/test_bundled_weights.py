@@ -71,6 +71,15 @@ def test_the_figure_of_the_zoo_is_the_stored_one_of_held_out_scenes():
     assert entry.published_ap == pytest.approx(100 * stored["metrics"]["flip test"]["AP"], abs=0.05)
 
 
+def test_the_figure_of_those_that_have_met_photographs_is_the_stored_one_of_photographs():
+    entry = ZOO["posrefine:tiny_photos"]
+    stored = json.loads((ROOT / "benchmarks" / "results" / "on_photographs.json").read_text())
+    assert (stored["weights"], stored["score_weights"]) == (entry.name, entry.score_weights)
+    assert entry.scales == tuple(float(scale) for scale in stored["scales"].split(","))
+    assert entry.published_on == f"{stored['photographs']} photographs"
+    assert entry.published_ap == pytest.approx(100 * stored["metrics"]["AP"], abs=0.05)
+
+
 @pytest.mark.slow
 def test_bundled_weights_find_people_on_scenes_that_they_have_not_met():
     entry = ZOO["posrefine:tiny_coco"]
