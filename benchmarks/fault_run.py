@@ -29,7 +29,8 @@ _GETS: tuple[Kind, ...] = ("503", "reset", "hang", "slow", "reset_body", "short_
 _PUTS: tuple[Kind, ...] = ("503", "409", "reset", "slow", "lost_reply")
 _PLACES = (
     *(r"lock\.json", r"manifest-", r"run\.json", r"units/u00000000", r"units/u00000003"),
-    *(r"tables/images/part-00000", r"tables/persons/part-00001", r"_SUCCESS", r"outcome\.json"),
+    *(r"tables/images/part-g0001-00000", r"tables/persons/part-g0001-00001", r"tables/images/_delta_log"),
+    *(r"_SUCCESS", r"outcome\.json"),
 )
 # Two of these strike each run on Ray; the first ones have it lose the cluster.
 _ON_RAY = ("raylet", "gcs_server", "workers", "workers", "driver")

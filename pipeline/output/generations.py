@@ -17,6 +17,7 @@ from pipeline.inputs.cutting import unit_name
 from pipeline.output.layout import OutputTree
 from pipeline.output.numbers import Count, Ordinal
 from pipeline.output.record import RunRecord
+from pipeline.settings.problems import problems_of
 from pipeline.storage import Storage
 from pipeline.storage.ordered_map import map_in_order
 from posrefine.errors import ConfigurationError, InvariantBroken
@@ -49,6 +50,7 @@ class Generation(BaseModel):
         objects: those of them that are images of their own.
         planned_at: when.
         code_version: of the code that planned it.
+        lease_generation: of the lease under which it was written.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -70,6 +72,7 @@ class Generation(BaseModel):
     objects: Count | None
     planned_at: datetime
     code_version: str
+    lease_generation: Count | None = None
 
     @staticmethod
     def first(record: RunRecord) -> Generation:
@@ -92,6 +95,7 @@ class Generation(BaseModel):
             objects=None,
             planned_at=record.created_at,
             code_version=record.code_version,
+            lease_generation=record.lease_generation,
         )
 
     @property
@@ -132,7 +136,9 @@ def read_generations(storage: Storage, tree: OutputTree, record: RunRecord) -> l
         try:
             found.append(Generation.model_validate_json(data))
         except ValidationError as error:
-            raise ConfigurationError(f"{uri}: no generation of this version ({error})") from error
+            raise ConfigurationError(
+                f"{uri}: no generation of this version ({problems_of(error)})"
+            ) from error
     # By names the ten thousandth would come before the second thousand.
     found.sort(key=lambda generation: generation.number)
     numbers = [generation.number for generation in found]

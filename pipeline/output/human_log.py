@@ -15,6 +15,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from pipeline.output.layout import OutputTree
+from pipeline.settings.problems import problems_of
 from pipeline.storage import Storage
 from pipeline.storage.ordered_map import map_in_order
 from posrefine.errors import ConfigurationError, InvariantBroken
@@ -107,7 +108,9 @@ class HumanLog:
             try:
                 found.append(HumanEntry.model_validate_json(read))
             except ValidationError as error:
-                raise ConfigurationError(f"{uri}: no log entry of this version ({error})") from error
+                raise ConfigurationError(
+                    f"{uri}: no log entry of this version ({problems_of(error)})"
+                ) from error
         return tuple(found)
 
     def active(self, version: int | None = None) -> list[HumanImport]:

@@ -11,6 +11,7 @@ from uuid import uuid4
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
 
+from pipeline.settings.problems import problems_of
 from pipeline.settings.run import LONGEST_EXPIRY_S
 from pipeline.storage import Storage
 from pipeline.storage.pinned import read_pinned
@@ -125,5 +126,5 @@ def _parse(uri: str, data: bytes) -> Lease:
         return Lease.model_validate_json(data)
     except ValidationError as error:
         raise OutputLocked(
-            f"{uri}: no lease of this version ({error}); delete it if no run is at work"
+            f"{uri}: no lease of this version ({problems_of(error)}); delete it if no run is at work"
         ) from error

@@ -12,7 +12,9 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, NonNegativeInt, PositiveInt, ValidationError, field_validator
 
 from pipeline.inputs.manifest import ManifestSummary
+from pipeline.output.numbers import Count
 from pipeline.output.schema import SCHEMA_VERSION, TableMetadata
+from pipeline.settings.problems import problems_of
 from pipeline.settings.run import RunSettings
 from pipeline.storage.uris import normalise_uri
 from posrefine.errors import ConfigurationError, FingerprintMismatch
@@ -146,6 +148,7 @@ class RunRecord(BaseModel):
         code_version: of the code that began the output.
         created_at: when.
         note: what must be known about the network's poses, such as that they mean nothing.
+        lease_generation: of the lease under which it was written.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -162,6 +165,7 @@ class RunRecord(BaseModel):
     code_version: str
     created_at: datetime
     note: str | None = None
+    lease_generation: Count | None = None
 
     @field_validator("settings")
     @classmethod
@@ -214,7 +218,8 @@ class RunRecord(BaseModel):
             return RunSettings.model_validate(self.settings)
         except ValidationError as error:
             raise ConfigurationError(
-                f"run.json: its settings are not of this version ({error}); choose another --output"
+                f"run.json: its settings are not of this version ({problems_of(error)}); "
+                "choose another --output"
             ) from error
 
     def table_metadata(self) -> TableMetadata:

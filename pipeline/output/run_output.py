@@ -31,6 +31,7 @@ from pipeline.output.row_files import open_rows
 from pipeline.output.rows import RunRows
 from pipeline.output.schema import ImageResult
 from pipeline.output.table_log import TableLog
+from pipeline.settings.problems import problems_of
 from pipeline.storage import Storage
 from posrefine.errors import ConfigurationError, InvariantBroken, ObjectMissing
 
@@ -88,7 +89,9 @@ class RunOutput:
         except ObjectMissing:
             return None
         except ValidationError as error:
-            raise ConfigurationError(f"{self.tree.run}: no run record of this version ({error})") from error
+            raise ConfigurationError(
+                f"{self.tree.run}: no run record of this version ({problems_of(error)})"
+            ) from error
 
     def require_record(self) -> RunRecord:
         """What the run is; `ConfigurationError` where none has begun."""
@@ -98,10 +101,10 @@ class RunOutput:
         return record
 
     def require_own_place(self) -> None:
-        """Raise `ConfigurationError` where the output lies among the units or tables of another run."""
+        """Raise `ConfigurationError` where the output lies among the files of another run."""
         parts = self.uri.split("/")
         for depth, part in enumerate(parts):
-            if part not in ("units", "tables"):
+            if part not in ("units", "tables", "generations", "review"):
                 continue
             around = OutputTree("/".join(parts[:depth]))
             if depth and (self.storage.exists(around.run) or self.storage.exists(around.success)):
@@ -231,7 +234,9 @@ class RunOutput:
         except ObjectMissing:
             return None
         except ValidationError as error:
-            raise ConfigurationError(f"{self.tree.success}: not of this version ({error})") from error
+            raise ConfigurationError(
+                f"{self.tree.success}: not of this version ({problems_of(error)})"
+            ) from error
 
     def has_tables(self) -> bool:
         """Whether the tables are finished."""

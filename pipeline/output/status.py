@@ -126,18 +126,15 @@ class RunStatus:
 
     @property
     def images_per_s(self) -> float | None:
-        """Of the last attempt; of one at work, from its first commit on, and None before its second."""
+        """Of the last attempt; of one at work, from its first commit on, and None where that is too near."""
         if self.ended is not None:
             return self.ended.images_per_s
-        if self.working_s <= 0:
-            return None
-        # What the first commit brought was made before the time that is known.
-        return sum(self.images.values()) * (1 - 1 / self.units_done) / self.working_s
+        return _speed(sum(self.images.values()), self.units_done, self.working_s)
 
     @property
     def remaining_s(self) -> float | None:
         """Estimated seconds of work on the pending units; None where no speed is known."""
-        if self.working_s <= 0:
+        if self.working_s < _TELLING_S:
             return None
         return (self.record.units - self.units_done) * self.working_s / (self.units_done - 1)
 
@@ -247,7 +244,7 @@ class _Found:
             len(self.commits),
             images,
             images - self.images[ImageStatus.OK],
-            images * (1 - 1 / len(self.commits)) / working_s if working_s >= _TELLING_S else None,
+            _speed(images, len(self.commits), working_s),
             published=published,
             drift=drift,
         )
@@ -263,6 +260,14 @@ def _found(
     for unit in iter_unit_footers(output.storage, files, record.run_id):
         found[unit.generation].add(unit)
     return list(found.values())
+
+
+def _speed(images: int, units: int, working_s: float) -> float | None:
+    """Images/s from the first commit to the last; None where these lie too near to tell."""
+    if working_s < _TELLING_S:
+        return None
+    # What the first commit brought was made before the time that is known.
+    return images * (1 - 1 / units) / working_s
 
 
 def _working_s(commits: list[datetime]) -> float:

@@ -11,6 +11,7 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, ValidationError
 
 from pipeline.output.parquet import encode_table
 from pipeline.output.person_count import PersonCount
+from pipeline.settings.problems import problems_of
 from posrefine.errors import ImageStatus, ShardError
 
 __all__ = ["UnitFooter", "encode_unit"]
@@ -49,9 +50,10 @@ class UnitFooter(BaseModel):
         try:
             footer = UnitFooter.model_validate_json((metadata or {})[_KEY])
         except (KeyError, ValidationError) as error:
+            why = problems_of(error) if isinstance(error, ValidationError) else f"no {_KEY.decode()}"
             raise ShardError(
                 f"{uri}: its footer does not say what became of its images, so no run of this version wrote "
-                f"it ({error!r}); delete it and `run` again, which makes it anew"
+                f"it ({why}); delete it and `run` again, which makes it anew"
             ) from error
         return footer.model_copy(update={"committed_at": footer.committed_at.astimezone(UTC)})
 

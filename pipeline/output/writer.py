@@ -83,6 +83,7 @@ class OutputWriter:
             objects=changes.objects,
             planned_at=datetime.now(UTC),
             code_version=code_version(),
+            lease_generation=self.lock.generation,
         )
         self.commit(tree.record, generation.encode())
         return generation
@@ -105,6 +106,7 @@ class OutputWriter:
 
     def begin(self, record: RunRecord) -> None:
         """Store what the run is, for good; `OutputLocked` where another run has begun meanwhile."""
+        record = record.model_copy(update={"lease_generation": self.lock.generation})
         self.lock.confirm()
         try:
             self.output.storage.create(self.output.tree.run, record.encode())

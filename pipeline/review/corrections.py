@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from pipeline.output.finalize import finalize
 from pipeline.output.human_import import (
@@ -218,19 +219,22 @@ def _told(one: MatchedImage, skeleton: Skeleton, min_score: float) -> tuple[Huma
     keypoints = np.array([p.keypoints for p in persons], np.float32).reshape(-1, joints, 2)
     keypoints = np.where(visibility[:, :, None] > 0, keypoints, np.float32(0))
     boxes = np.array([_box(p) for p in persons], np.float32).reshape(-1, 4)
-    shown = np.flatnonzero(found.scores >= min_score)
+    shown = _rows_shown(answer, found, min_score)
     positions = {int(row): position for position, row in enumerate(shown)}
     stated = [None if p.person is None else positions.get(p.person) for p in persons]
     like = oks_matrix(found.keypoints[shown], keypoints, visibility, boxes, skeleton.sigmas)
     same = same_persons(like.oks, stated)
     width, height = answer.width, answer.height
+    pre_labels = len(shown) if answer.pre_labels is None else len(answer.pre_labels)
     is_unchanged = not answer.is_marked and is_as_given(
-        persons, answer.persons_shown, found[shown], same, (width, height)
+        persons, pre_labels, found[shown], same, (width, height)
     )
+    pre_labels_joints = answer.pre_labels or {}
+    joints_shown = [None if row is None else pre_labels_joints.get(int(shown[row])) for row in same]
     if is_unchanged:
         edits = Edits.of_unchanged(len(persons), joints)
     else:
-        edits = edits_of(found[shown], same, keypoints, visibility, (width, height))
+        edits = edits_of(found[shown], same, keypoints, visibility, joints_shown, (width, height))
     return (
         HumanImage(
             sha256=image.sha256 or "",
@@ -251,6 +255,16 @@ def _told(one: MatchedImage, skeleton: Skeleton, min_score: float) -> tuple[Huma
         edits,
         is_unchanged,
     )
+
+
+def _rows_shown(answer: ReviewedImage, found: Poses, min_score: float) -> NDArray[np.intp]:
+    """Which of the persons found the task showed: as it says, else those that count and lie in the image."""
+    if answer.pre_labels is not None:
+        rows = np.array(sorted(answer.pre_labels), np.intp)
+        return rows[rows < len(found)]
+    keypoints = found.keypoints
+    inside = np.all((keypoints >= 0) & (keypoints <= (answer.width, answer.height)), axis=2)
+    return np.flatnonzero(inside.any(axis=1) & (found.scores >= min_score))
 
 
 def _box(person: ReviewedPerson) -> tuple[float, float, float, float]:

@@ -23,7 +23,7 @@ class Edits:
 
     Attributes:
         confirmed: persons whose labelled joints are all where the network had them, and that kept all joints
-            inside the image.
+            that the reviewer was shown.
         unchanged: such persons of images that came back exactly as given, of which no mark says that
             somebody looked.
         moved: the others that the network had found.
@@ -79,6 +79,7 @@ def edits_of(
     same: Sequence[int | None],
     keypoints: NDArray[np.floating],
     visibility: NDArray[np.int8],
+    joints_shown: Sequence[int | None],
     size: tuple[int, int],
 ) -> Edits:
     """What a reviewer did with the persons of one image.
@@ -88,6 +89,7 @@ def edits_of(
         same: [N] which of them each of the reviewer's is, or None.
         keypoints: [N, K, 2] the reviewer's, image px.
         visibility: [N, K], COCO's.
+        joints_shown: [N] with how many joints each was shown; None for as many as lie in the image.
         size: width and height of the image, px.
     """
     confirmed, distances = 0, [np.zeros((0, visibility.shape[1]))]
@@ -96,8 +98,10 @@ def edits_of(
             continue
         labelled, before = visibility[person] > 0, found.keypoints[row].astype(np.float64)
         px = np.where(labelled, np.linalg.norm(before - keypoints[person], axis=1), np.nan)
-        inside = ((before >= 0) & (before < size)).all(axis=1)
-        confirmed += not ((px > UNMOVED_PX) | (inside & ~labelled)).any()
+        wanted = joints_shown[person]
+        if wanted is None:
+            wanted = ((before >= 0) & (before < size)).all(axis=1).sum()
+        confirmed += not (px > UNMOVED_PX).any() and labelled.sum() >= wanted
         distances.append(px[None])
     kept = sum(row is not None for row in same)
     return Edits(

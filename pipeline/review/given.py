@@ -43,7 +43,7 @@ def given_of(keypoints: NDArray[np.floating], labelled: NDArray[np.bool_]) -> st
 
 def is_as_given(
     persons: Sequence[ReviewedPerson],
-    persons_shown: int | None,
+    pre_labels: int,
     found: Poses,
     same: Sequence[int | None],
     size: tuple[int, int],
@@ -52,14 +52,13 @@ def is_as_given(
 
     Args:
         persons: of the answer.
-        persons_shown: how many the task had; None where the tool lost that.
-        found: by the network, in the image, of those that count.
+        pre_labels: how many the task had.
+        found: the network's persons that it had.
         same: which of them each person is, or None; asked where the tool lost what it was given.
         size: width and height of the image, px.
     """
     inside = np.asarray(((found.keypoints >= 0) & (found.keypoints <= size)).all(axis=2), bool)
-    shown = int(inside.any(axis=1).sum()) if persons_shown is None else persons_shown
-    return len(persons) == shown and all(
+    return len(persons) == pre_labels and all(
         _is_as_given(person)
         if person.given is not None
         else row is not None and _is_as_found(person, found.keypoints[row], inside[row])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -82,7 +83,8 @@ class ReviewedImage:
         width, height: image px, as the file says.
         persons: all persons of the image.
         place: where in which file this stands, for errors and for the record.
-        persons_shown: how many pre-labels the task had; None where the tool lost it.
+        pre_labels: with how many joints the task showed each of its pre-labels, by `PreLabel.person`; None
+            where the tool lost that.
         is_marked: whether the file says that somebody looked, be it that nothing was changed.
     """
 
@@ -93,5 +95,5 @@ class ReviewedImage:
     height: int
     persons: tuple[ReviewedPerson, ...]
     place: str
-    persons_shown: int | None = None
+    pre_labels: Mapping[int, int] | None = None
     is_marked: bool = False

@@ -88,7 +88,7 @@ def _not_emptied(answers: Iterator[Answer], file: AnswerFile, may_be_empty: bool
     for answer in answers:
         images += 1
         persons += len(answer.persons)
-        shown += 1 if answer.persons_shown is None else answer.persons_shown
+        shown += 1 if answer.pre_labels is None else len(answer.pre_labels)
         yield answer
     if images and shown and not persons and not may_be_empty:
         raise file.place.refusal(
@@ -113,7 +113,7 @@ def _image(answer: Answer, file: AnswerFile, reviewer: str | None) -> ReviewedIm
         height=answer.frame.height,
         persons=answer.persons,
         place=str(answer.place),
-        persons_shown=answer.persons_shown,
+        pre_labels=answer.pre_labels,
         is_marked=answer.is_marked,
     )
 

@@ -168,7 +168,7 @@ def _label_studio_task(task: ReviewTask, about: TaskFile) -> dict[str, Any]:
         "result": list(regions(image, about.skeleton, about.min_keypoint_score, numbers)),
     }
     size = {"width": task.width, "height": task.height}
-    data = {"image": address_for_tools(image, about.image_root)} | about_task(task) | size
+    data = {"image": address_for_tools(image, about.image_root)} | about_task(task, about) | size
     return {"data": data, "predictions": [prediction]}
 
 
@@ -190,7 +190,7 @@ def _fiftyone_sample(task: ReviewTask, about: TaskFile) -> dict[str, Any]:
         person["person"] = task.persons[index].person
         points = np.array([point if seen else [0, 0] for point, seen in zip(given, there, strict=True)])
         person[GIVEN] = given_of(points * (task.width, task.height), shown[index] > 0)
-    return sample(image, address_for_tools(image, about.image_root), persons) | about_task(task)
+    return sample(image, address_for_tools(image, about.image_root), persons) | about_task(task, about)
 
 
 def _coco(tasks: Sequence[ReviewTask], stem: str, storage: Storage, about: TaskFile) -> Iterator[str]:
@@ -203,7 +203,7 @@ def _coco_image(
     task: ReviewTask, number: int, about: TaskFile
 ) -> tuple[dict[str, Any], Iterator[dict[str, Any]]]:
     image = exported(task, about.skeleton)
-    return image_record(image, number) | about_task(task), _coco_people(task, number, about)
+    return image_record(image, number) | about_task(task, about), _coco_people(task, number, about)
 
 
 def _coco_people(task: ReviewTask, number: int, about: TaskFile) -> Iterator[dict[str, Any]]:

@@ -116,8 +116,8 @@ def committed(unit: AnnotatedUnit, context: StageContext) -> Receipt:
     else:
         data = encode(unit.rows)
         size_bytes = len(data)
-        # Where it exists, another attempt at this unit or an earlier run was faster: the unit is done. That
-        # holds for every run with this record, also one that has lost the lease: it overwrites nothing.
+        context.witness.confirm()
+        # Where it exists, another attempt at this unit or an earlier run was faster: the unit is done.
         with suppress(ObjectExists):
             context.output.storage.create(context.output.tree.unit(unit.unit_id), data)
     people = PersonCount.of(unit.rows["persons"], context.settings.min_score)

@@ -7,6 +7,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from pipeline.settings.problems import problems_of
 from pipeline.settings.training import MAY_CHANGE, TrainSettings
 from pipeline.storage import Storage
 from pipeline.storage.uris import join_uri, normalise_uri
@@ -91,7 +92,9 @@ def _read(storage: Storage, uri: str) -> TrainingRecord | None:
     except ObjectMissing:
         return None
     except ValidationError as error:
-        raise ConfigurationError(f"{uri}: no training record of this version ({error})") from error
+        raise ConfigurationError(
+            f"{uri}: no training record of this version ({problems_of(error)})"
+        ) from error
 
 
 def _created(storage: Storage, uri: str, wanted: TrainingRecord) -> TrainingRecord:

@@ -32,7 +32,7 @@ class LabelledImage:
     width: int
     height: int
     persons: tuple[Labelled, ...]
-    shown: int = 1
+    pre_labels: str = "0:17"
 
 
 def cvat_xml(images: Sequence[LabelledImage], reviewer: str, chance: random.Random) -> str:
@@ -58,7 +58,7 @@ def cvat_xml(images: Sequence[LabelledImage], reviewer: str, chance: random.Rand
             "sha256": image.sha256,
             "image_key": image.key,
             "reviewer": reviewer,
-            "persons_shown": image.shown,
+            "pre_labels": image.pre_labels,
         }
         parts.append('<tag label="image" source="manual">')
         parts += [
@@ -101,7 +101,7 @@ def label_studio_tasks(images: Sequence[LabelledImage], reviewer: str, chance: r
             "reviewer": reviewer,
             "width": image.width,
             "height": image.height,
-            "persons_shown": image.shown,
+            "pre_labels": image.pre_labels,
         }
         annotation = {"id": 5, "completed_by": 3, "was_cancelled": False, "result": regions}
         tasks.append({"id": len(tasks), "data": kept, "annotations": [annotation], "predictions": []})
@@ -140,7 +140,7 @@ def fiftyone_samples(images: Sequence[LabelledImage], reviewer: str, chance: ran
                 "metadata": {"_cls": "ImageMetadata", "width": image.width, "height": image.height},
                 "poses": {"_cls": "Keypoints", "keypoints": keypoints},
                 "reviewer": reviewer,
-                "persons_shown": image.shown,
+                "pre_labels": image.pre_labels,
             }
         )
     return samples
@@ -178,7 +178,7 @@ def coco_content(images: Sequence[LabelledImage], reviewer: str, chance: random.
                 "sha256": image.sha256,
                 "image_key": image.key,
                 "reviewer": reviewer,
-                "persons_shown": image.shown,
+                "pre_labels": image.pre_labels,
             }
             for number, image in enumerate(images)
         ],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from pipeline.review.formats.checks import Frame, Place
@@ -21,7 +22,8 @@ class Answer:
         reviewer: as the file says it; None where it does not.
         frame: of the image.
         persons: in it.
-        persons_shown: how many pre-labels the task had; None where the tool lost that.
+        pre_labels: with how many joints the task showed each of its pre-labels, by number; None where the
+            tool lost that.
         place: of the image in the file.
         is_marked: whether the file says that somebody looked, be it that nothing was changed.
     """
@@ -32,6 +34,6 @@ class Answer:
     reviewer: str | None
     frame: Frame
     persons: tuple[ReviewedPerson, ...]
-    persons_shown: int | None
+    pre_labels: Mapping[int, int] | None
     place: Place
     is_marked: bool = False

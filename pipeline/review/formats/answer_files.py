@@ -233,6 +233,10 @@ def _tool_of(head: bytes, place: Place) -> Tool | None:
                 "holds COCO's results, which say nothing of visibility; export the ground truth"
             )
         return "label-studio"
+    if not text and suffix_of(place.file) == ".jsonl":
+        # Of somebody who had no image to look at, there is a sample a line, and no line.
+        logger.warning("%s: holds no samples", place)
+        return "fiftyone"
     first = _FIRST_NAME.match(text)
     if first is not None:
         if _is_one_value(head) or '"filepath"' in text:

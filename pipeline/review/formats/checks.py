@@ -18,11 +18,14 @@ from posrefine.skeletons import Skeleton
 __all__ = [
     "HIDDEN",
     "NOT_LABELLED",
+    "NO_PRE_LABELS",
+    "PRE_LABELS",
     "VISIBLE",
     "Frame",
     "PersonAnswer",
     "Place",
     "names_that_differ",
+    "pre_labels_of",
     "printable",
     "require_sha256",
     "shown",
@@ -34,7 +37,12 @@ __all__ = [
 NOT_LABELLED, HIDDEN, VISIBLE = 0, 1, 2
 """COCO's flags of a joint."""
 
+PRE_LABELS, NO_PRE_LABELS = "pre_labels", "none"
+"""What tools keep of the persons that an image was given out with: number and joints shown, as in
+`0:17 1:12`, or that word."""
+
 _SHA256 = re.compile(r"[0-9a-f]{64}")
+_SHOWN = re.compile(r"[0-9]{1,9}:[0-9]{1,9}( [0-9]{1,9}:[0-9]{1,9})*")
 _SHOWN_CHARS = 80
 _MOST_PX = 1e9
 
@@ -212,6 +220,21 @@ def whole_number(value: object, what: str, place: Place) -> int | None:
     if number is None or number < 0:
         raise place.refusal(f"{what} is {shown(value)}, wanted 0, 1, 2 and so on, or nothing")
     return number
+
+
+def pre_labels_of(value: object, place: Place) -> dict[int, int] | None:
+    """With how many joints each pre-label of a task was shown, by its number; None where that is lost.
+
+    Raises:
+        ConfigurationError: something else stands there.
+    """
+    if value is None or value == "":
+        return None
+    if value == NO_PRE_LABELS:
+        return {}
+    if not isinstance(value, str) or not _SHOWN.fullmatch(value):
+        raise place.refusal(f"{PRE_LABELS} is {shown(value)}, wanted '0:17 1:12' and so on, or 'none'")
+    return {int(person): int(joints) for person, joints in (one.split(":") for one in value.split(" "))}
 
 
 def with_numbers_once(persons: Iterable[ReviewedPerson]) -> tuple[ReviewedPerson, ...]:

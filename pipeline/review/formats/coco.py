@@ -9,10 +9,12 @@ from typing import Any
 
 from pipeline.review.formats.answer import Answer
 from pipeline.review.formats.checks import (
+    PRE_LABELS,
     Frame,
     PersonAnswer,
     Place,
     names_that_differ,
+    pre_labels_of,
     require_sha256,
     shown,
     text_of,
@@ -70,7 +72,7 @@ def read_coco(records: Iterable[tuple[str, Any]], place: Place, skeleton: Skelet
             reviewer=text_of(image, "reviewer"),
             frame=frame,
             persons=with_numbers_once(found),
-            persons_shown=whole_number(image.get("persons_shown"), "persons_shown", here),
+            pre_labels=pre_labels_of(image.get(PRE_LABELS), here),
             place=here,
         )
     for image_id, orphans in persons.items():

@@ -12,10 +12,12 @@ from pipeline.review.formats.answer import Answer
 from pipeline.review.formats.checks import (
     HIDDEN,
     NOT_LABELLED,
+    PRE_LABELS,
     VISIBLE,
     Frame,
     PersonAnswer,
     Place,
+    pre_labels_of,
     require_sha256,
     shown,
     text_of,
@@ -181,7 +183,7 @@ class _Reading:
             reviewer=image.about.get("reviewer") or image.assignee,
             frame=image.frame,
             persons=with_numbers_once(image.persons),
-            persons_shown=whole_number(image.about.get("persons_shown"), "persons_shown", image.place),
+            pre_labels=pre_labels_of(image.about.get(PRE_LABELS), image.place),
             place=image.place,
             is_marked=image.is_edited or image.about.get(REVIEWED, "").lower() == "true",
         )

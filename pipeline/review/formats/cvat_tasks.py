@@ -10,7 +10,7 @@ from xml.sax.saxutils import escape, quoteattr
 
 import numpy as np
 
-from pipeline.review.formats.checks import HIDDEN, NOT_LABELLED
+from pipeline.review.formats.checks import HIDDEN, NOT_LABELLED, PRE_LABELS
 from pipeline.review.formats.cvat import IMAGE_TAG, PERSON
 from pipeline.review.formats.pre_labels import TaskFile, about_task, exported
 from pipeline.review.given import GIVEN, REVIEWED, given_of
@@ -21,7 +21,7 @@ __all__ = ["cvat_labels", "cvat_pieces", "has_name_in_xml"]
 
 _NOT_IN_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 _PERSON_ATTRIBUTES = ("person", "score", GIVEN)
-_IMAGE_ATTRIBUTES = (REVIEWED, "image_key", "sha256", "reviewer", "reason", "persons_shown")
+_IMAGE_ATTRIBUTES = (REVIEWED, "image_key", "sha256", "reviewer", "reason", PRE_LABELS)
 _STANDING = {
     "nose": (50, 10), "head": (50, 6), "neck": (50, 18),
     "left_eye": (53, 7), "left_ear": (56, 9), "left_shoulder": (62, 22), "left_elbow": (68, 36),
@@ -153,7 +153,7 @@ def _image(task: ReviewTask, about: TaskFile, number: int) -> str:
         lines += _attributes(about_person, indent=6)
         lines.append("    </skeleton>")
     lines.append(f'    <tag label="{IMAGE_TAG}" source="auto">')
-    lines += _attributes({REVIEWED: "false"} | about_task(task), indent=6)
+    lines += _attributes({REVIEWED: "false"} | about_task(task, about), indent=6)
     lines += ["    </tag>", "  </image>"]
     return "\n".join(lines) + "\n"
 

@@ -10,11 +10,13 @@ from typing import Any
 from pipeline.review.formats.answer import Answer
 from pipeline.review.formats.checks import (
     NOT_LABELLED,
+    PRE_LABELS,
     VISIBLE,
     Frame,
     PersonAnswer,
     Place,
     names_that_differ,
+    pre_labels_of,
     require_sha256,
     shown,
     text_of,
@@ -67,7 +69,7 @@ def read_fiftyone(
             reviewer=text_of(sample, "reviewer"),
             frame=frame,
             persons=with_numbers_once(persons),
-            persons_shown=whole_number(_plain(sample.get("persons_shown")), "persons_shown", here),
+            pre_labels=pre_labels_of(_plain(sample.get(PRE_LABELS)), here),
             place=here,
             is_marked=REVIEWED in _tags(sample),
         )

@@ -13,14 +13,15 @@ from pipeline.export.label_studio import HIDDEN_CHOICE, PERSON, VISIBILITY, VISI
 from pipeline.review.formats.answer import Answer
 from pipeline.review.formats.checks import (
     HIDDEN,
+    PRE_LABELS,
     VISIBLE,
     Frame,
     PersonAnswer,
     Place,
+    pre_labels_of,
     require_sha256,
     shown,
     text_of,
-    whole_number,
     with_numbers_once,
 )
 from posrefine.skeletons import Skeleton
@@ -128,7 +129,7 @@ def _answer(
         reviewer=reviewer,
         frame=frame,
         persons=with_numbers_once(found),
-        persons_shown=whole_number(data.get("persons_shown"), "persons_shown", place),
+        pre_labels=pre_labels_of(data.get(PRE_LABELS), place),
         place=place,
         # Whoever submits an annotation has looked: pre-labels alone are predictions.
         is_marked=True,

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from pipeline.export.source import ExportedImage
+from pipeline.review.formats.checks import NO_PRE_LABELS, PRE_LABELS
 from pipeline.review.labels import ReviewTask
 from posrefine.poses import Poses
 from posrefine.skeletons import Skeleton
@@ -45,12 +46,14 @@ def exported(task: ReviewTask, skeleton: Skeleton) -> ExportedImage:
     return ExportedImage(task.image_key, None, task.uri, task.width, task.height, poses, 0, task.sha256)
 
 
-def about_task(task: ReviewTask) -> dict[str, Any]:
+def about_task(task: ReviewTask, about: TaskFile) -> dict[str, Any]:
     """What comes back with the answer: which image it is about, whose it is, and what was shown."""
+    shown = (exported(task, about.skeleton).shown(about.min_keypoint_score) > 0).sum(axis=1)
+    pre_labels = [f"{one.person}:{joints}" for one, joints in zip(task.persons, shown, strict=True)]
     return {
         "image_key": task.image_key,
         "sha256": task.sha256,
         "reviewer": task.reviewer or "",
         "reason": task.reason,
-        "persons_shown": len(task.persons),
+        PRE_LABELS: " ".join(pre_labels) or NO_PRE_LABELS,
     }

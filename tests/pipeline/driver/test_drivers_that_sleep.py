@@ -164,7 +164,10 @@ class _NoNote:
     note = None
 
 
-WRITES = ["lock", "manifest", "run.json", "units", "tables/images", "_SUCCESS", "outcome"]
+WRITES = [
+    *("lock", "manifest", "run.json", "units", "tables/images/part-g0001-00001", "tables/persons"),
+    *("tables/images/_delta_log", "_SUCCESS", "outcome"),
+]
 MOVES = st.one_of(
     st.tuples(st.just("go on"), st.integers(0, 2), st.integers(1, 25)),
     st.tuples(st.just("go on to"), st.integers(0, 2), st.sampled_from(WRITES)),
@@ -177,6 +180,17 @@ MOVES = st.one_of(
     st.tuples(st.just("repair"), st.integers(0, 4), st.just(0)),
     st.tuples(st.just("upload"), st.integers(5, 7), st.just(0)),
 )
+
+
+def test_every_place_at_which_drivers_are_stopped_is_one_that_they_write_to():
+    for place in [*WRITES, "tables/persons/part-g0001-00002"]:
+        world = World()
+        for number in range(5):
+            world.store.objects[f"{IN}/{number}.jpg"] = b"good"
+        driver = world.start(run, 0.0)
+        driver.go_on_to_write(place)
+        assert not driver.over, place
+        driver.finish()
 
 
 @settings(deadline=None, max_examples=100)
@@ -212,7 +226,7 @@ MOVES = st.one_of(
     works=[run, retry],
     skews=[0.0, 0.0, 0.0],
     moves=[
-        ("go on to", 0, "tables/images/part-00001"),
+        ("go on to", 0, "tables/images/part-g0001-00001"),
         ("next write", 0, "late"),
         ("end", 0, 0),
         ("time passes", 200, 0),

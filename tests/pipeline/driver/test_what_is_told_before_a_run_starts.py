@@ -41,7 +41,9 @@ def test_a_wrong_bucket_is(tmp_path: Path, s3_bucket):
         run(settings_of(f"{s3_bucket.uri}-misspelt/in", tmp_path / "out"), no_network)
 
 
-@pytest.mark.parametrize("inside", ["units/mine", "tables/images", "units/deep/er"])
+@pytest.mark.parametrize(
+    "inside", ["units/mine", "tables/images", "units/deep/er", "generations/g0002", "review/queues"]
+)
 def test_an_output_inside_the_output_of_another_run_is(tmp_path: Path, inside: str):
     (tmp_path / "in").mkdir()
     (tmp_path / "in/a.jpg").write_bytes(b"words")

@@ -265,7 +265,7 @@ def test_persons_are_all_accounted_for_in_whatever_order_they_come(
     like = oks_matrix(found.keypoints, keypoints, visibility, np.hstack([low, high - low]), COCO.sigmas)
     same = same_persons(like.oks, [row for _, row in people] if stated else [])
     assert same == [row for _, row in people]
-    edits = edits_of(found, same, keypoints, visibility, (500, 500))
+    edits = edits_of(found, same, keypoints, visibility, [None] * len(same), (500, 500))
     assert edits.confirmed + edits.moved == len(rows)
     assert (edits.added, edits.removed) == (added, persons - len(rows))
     assert edits.confirmed == (len(rows) if shift < UNMOVED_PX else 0)

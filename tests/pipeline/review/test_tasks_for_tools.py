@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import math
 import zipfile
@@ -13,6 +12,7 @@ from xml.etree import ElementTree
 
 import numpy as np
 import pytest
+from support.answers import answered_untouched
 from support.other_tools import read_fiftyone_sample, read_label_studio, strict_json
 from support.s3 import Bucket
 
@@ -60,17 +60,6 @@ def about(skeleton: Skeleton = COCO, image_root: str | None = None) -> TaskFile:
 def written(tasks: list[ReviewTask], tool: Tool, folder: Path, **asked: Any) -> TasksWritten:
     own = [replace(task, reviewer="ann") for task in tasks]
     return write_tasks({"ann": own}, tool, str(folder), Storage(), about(**asked))
-
-
-def answered_untouched(path: Path) -> Path:
-    """Label Studio's tasks with their pre-labels submitted as they were; other tools' files are answers."""
-    if path.suffix == ".json":
-        tasks = json.loads(path.read_text())
-        for number, task in enumerate(tasks):
-            result = task.pop("predictions")[0]["result"]
-            task["annotations"] = [{"id": number, "completed_by": 1, "result": result}]
-        path.write_text(json.dumps(tasks))
-    return path
 
 
 def back(path: Path, skeleton: Skeleton = COCO) -> dict[str | None, ReviewedImage]:
