@@ -23,7 +23,7 @@ from PIL import Image
 
 from pipeline.driver import retry, run
 from pipeline.exit_codes import exit_code_of
-from pipeline.ground_truth.image_names import ImageIds
+from pipeline.ground_truth.image_names import NamedImages
 from pipeline.inputs.load import load_unit
 from pipeline.inputs.manifest import Manifest
 from pipeline.inputs.readers import ReadOptions, read_options
@@ -99,7 +99,7 @@ class InOneProcess:
 
     settings: RunSettings
     network: Any
-    image_ids: ImageIds
+    image_names: NamedImages
     tally: None = None
 
     def __enter__(self) -> InOneProcess:
@@ -119,7 +119,7 @@ class InOneProcess:
     ) -> None:
         """As `Drive.annotate`."""
         reading = again or read_options(self.settings, self.network.identity.input_size)
-        annotator = UnitAnnotator(self.network, self.settings, "cpu", self.image_ids, reading)
+        annotator = UnitAnnotator(self.network, self.settings, "cpu", self.image_names, reading)
         context = StageContext(
             settings=self.settings,
             manifest=manifest,
@@ -131,7 +131,7 @@ class InOneProcess:
             metadata=record.table_metadata().encode(),
             ledger=None,
             network=None,
-            image_ids=None,
+            image_names=None,
         )
         for unit_id in pending:
             images = self._load(unit_id, context)

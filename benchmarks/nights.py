@@ -184,7 +184,7 @@ def annotate_here(
     **_: object,
 ) -> None:
     """What Ray's workers do with the units, one after the other."""
-    annotator = UnitAnnotator(drive.network, drive.settings, "cpu", drive.image_ids)
+    annotator = UnitAnnotator(drive.network, drive.settings, "cpu", drive.image_names)
     reading = read_options(drive.settings, drive.network.identity.input_size)
     storage, tree = writer.output.storage, writer.output.tree
     for unit_id in pending:

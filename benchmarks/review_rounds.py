@@ -1,9 +1,9 @@
 """Three rounds of review: what correcting the queue is worth beside correcting as many images at random.
 
-The bundled network annotates photographs with COCO's annotations, of which it finds few, and rendered scenes,
+The small network annotates photographs with COCO's annotations, of which it finds few, and rendered scenes,
 which are what it knows. A simulated reviewer gets the images of a queue and labels the persons that the
 annotations have, each joint where they have it plus an error of `--error` times what COCO's own annotators
-differ by; the answers go through the same files and commands as a person's. After each round the corrected
+differ by; `select` makes the queues, and `import` takes the answers as CVAT exports them. After each round the corrected
 table is scored. Nothing is trained anew: the curve is that of the table, which gets better where people looked.
 The same budget is spent on random images, `--draws` times.
 

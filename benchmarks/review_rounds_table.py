@@ -1,4 +1,4 @@
-"""Writes the figures of docs/review.md from the stored rounds of review."""
+"""Writes the figures of docs/review.md, and their drawing, from the stored rounds of review."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from page_marks import renewed
+
+from pipeline.svg import Axes, figure, polyline, text
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGE = ROOT / "docs" / "review.md"
@@ -17,8 +19,50 @@ START = (
 END = "<!-- end of figures -->"
 
 
+DRAWING = ROOT / "docs" / "images" / "review_rounds.svg"
+_PANEL_PX, _HEIGHT_PX = 360, 270
+# Readable on light and on dark pages.
+_STYLE = """text{font:12px sans-serif;fill:#777}.axis-title{font-size:13px}.grid{stroke:#8883}.axis{stroke:#888}
+polyline{fill:none;stroke-width:2.5}.queue{stroke:#d1495b}.random{stroke:#3b7ea1;stroke-dasharray:6 4}
+polygon{fill:#3b7ea1;opacity:.18}.said-queue{fill:#d1495b}.said-random{fill:#3b7ea1}"""
+
+
 def main() -> None:
     PAGE.write_text(with_table(PAGE.read_text()))
+    DRAWING.write_text(drawing(json.loads(RESULT.read_text())))
+
+
+def drawing(result: dict[str, Any]) -> str:
+    """AP against images corrected, a panel a set: by the queue, and at random with the band of its draws."""
+    panels = [panel(words, found) for words, found in result["sets"].items()]
+    body = [
+        f'<g transform="translate({number * _PANEL_PX},0)">{"".join(parts)}</g>'
+        for number, parts in enumerate(panels)
+    ]
+    label = "AP of the corrected table against images corrected, by the queue and at random"
+    svg = figure(_PANEL_PX * len(panels), _HEIGHT_PX, label, [f"<style>{_STYLE}</style>", *body])
+    return svg.replace("<svg ", '<svg xmlns="http://www.w3.org/2000/svg" ', 1) + "\n"
+
+
+def panel(words: str, found: dict[str, Any]) -> list[str]:
+    start, rounds = found["ap_of_the_network"], list(zip(found["queue"], found["random"], strict=True))
+    counts = [0, *(queue["corrected"] for queue, _ in rounds)]
+    axes = Axes(_PANEL_PX, _HEIGHT_PX, x=(0, counts[-1]), y=(0, 0.8), top_px=30)
+    ticks = [(value / 10, f"{value / 10:.1f}") for value in range(0, 9, 2)]
+    low = [axes.at(x, y) for x, y in zip(counts, [start, *(r["ap_least"] for _, r in rounds)], strict=True)]
+    high = [axes.at(x, y) for x, y in zip(counts, [start, *(r["ap_most"] for _, r in rounds)], strict=True)]
+    mean = [axes.at(x, y) for x, y in zip(counts, [start, *(r["ap_mean"] for _, r in rounds)], strict=True)]
+    queue = [axes.at(x, y) for x, y in zip(counts, [start, *(q["ap"] for q, _ in rounds)], strict=True)]
+    band = " ".join(f"{x:.1f},{y:.1f}" for x, y in [*low, *high[::-1]])
+    return [
+        *axes.grid([(n, str(n)) for n in counts], ticks, "images corrected", "AP of the table"),
+        text(axes.left_px, 18, f"{found['images']} {words}", "axis-title"),
+        f'<polygon points="{band}"/>',
+        polyline(mean, "random"),
+        polyline(queue, "queue"),
+        text(axes.left_px + 12, 46, "the queue", "said-queue"),
+        text(axes.left_px + 12, 62, "at random: mean, least to most", "said-random"),
+    ]
 
 
 def with_table(page: str) -> str:

@@ -21,7 +21,7 @@ from pipeline.driver.progress import show_progress
 from pipeline.driver.ray_watch import while_ray_is_there
 from pipeline.driver.telemetry import Telemetry
 from pipeline.driver.waiting import StartingActors, waiting_for_actors
-from pipeline.ground_truth.image_names import ImageIds
+from pipeline.ground_truth.image_names import NamedImages
 from pipeline.inputs.cutting import listed_skipped
 from pipeline.inputs.manifest import Manifest
 from pipeline.inputs.readers import ReadOptions, read_options
@@ -63,13 +63,13 @@ class Drive:
     Attributes:
         settings: of the run.
         network: the network with its weights.
-        image_ids: tells the image id of an image key.
+        image_names: tells the image id of an image key.
         telemetry: the numbers; None until there were units to work on.
     """
 
     settings: RunSettings
     network: Network
-    image_ids: ImageIds
+    image_names: NamedImages
     telemetry: Telemetry | None = None
     _session: ExitStack = field(default_factory=ExitStack)
 
@@ -117,18 +117,18 @@ class Drive:
         with unwrapped_worker_errors():
             memory = actor_bytes(self.settings, self.network.identity.input_size)
             settings, nodes = wait_for_machines(self.settings)
-            plan = cluster_layout(settings, nodes, memory)
+            layout = cluster_layout(settings, nodes, memory)
             context = self._context(manifest, record, writer, again)
             context = replace(
                 context,
                 ledger=start_ledger(),
                 network=ray.put(self.network),
-                image_ids=ray.put(self.image_ids),
+                image_names=ray.put(self.image_names),
             )
-            logger.info(_opening_line(record, len(pending), plan))
+            logger.info(_opening_line(record, len(pending), layout))
             done_before = record.units - len(pending)
             self.telemetry = Telemetry(
-                record.units, done_before, plan.processors, min_score=record.min_score, began_s=began_s
+                record.units, done_before, layout.processors, min_score=record.min_score, began_s=began_s
             )
             try:
                 with (
@@ -137,10 +137,10 @@ class Drive:
                         self.telemetry.registry, self.settings.otlp, normalise_uri(self.settings.output)
                     ),
                     show_progress(self.telemetry.tally),
-                    looking_now_and_then(lambda: self._see_processors(plan)),
-                    waiting_for_actors(context.ledger, plan, self.settings.actor_wait_s) as actors,
+                    looking_now_and_then(lambda: self._see_processors(layout)),
+                    waiting_for_actors(context.ledger, layout, self.settings.actor_wait_s) as actors,
                 ):
-                    self._count(_in_datasets(pending, context, plan), writer.lock, actors)
+                    self._count(_in_datasets(pending, context, layout), writer.lock, actors)
             finally:
                 self._push_metrics()
         done = self.telemetry.tally().units_done
@@ -177,7 +177,7 @@ class Drive:
         self.telemetry = Telemetry(record.units, done_before, os.cpu_count() or 1, min_score=record.min_score)
         done = set()
         try:
-            for receipt in FewImages(context, self.network, self.image_ids).receipts_of(pending):
+            for receipt in FewImages(context, self.network, self.image_names).receipts_of(pending):
                 done.add(receipt.unit_id)
                 self.telemetry.receive(receipt)
                 writer.lock.check()
@@ -192,24 +192,26 @@ class Drive:
             lock.check()
             actors.require()
 
-    def _see_processors(self, plan: ClusterLayout) -> None:
+    def _see_processors(self, layout: ClusterLayout) -> None:
         assert self.telemetry is not None
-        self.telemetry.see_processors(processors_of(cluster_nodes(), on_gpus=plan.gpus_per_actor > 0))
+        self.telemetry.see_processors(processors_of(cluster_nodes(), on_gpus=layout.gpus_per_actor > 0))
 
     def _push_metrics(self) -> None:
         if self.telemetry is not None:
             push(self.telemetry.registry, self.settings.pushgateway, "posrefine", self.settings.output)
 
 
-def _in_datasets(pending: Sequence[str], context: StageContext, plan: ClusterLayout) -> Iterator[Receipt]:
+def _in_datasets(pending: Sequence[str], context: StageContext, layout: ClusterLayout) -> Iterator[Receipt]:
     for start in range(0, len(pending), _UNITS_PER_DATASET):
-        yield from receipts_of(pending[start : start + _UNITS_PER_DATASET], context, plan)
+        yield from receipts_of(pending[start : start + _UNITS_PER_DATASET], context, layout)
 
 
-def _opening_line(record: RunRecord, pending: int, plan: ClusterLayout) -> str:
+def _opening_line(record: RunRecord, pending: int, layout: ClusterLayout) -> str:
     known = f", {record.images:,} images known from listing" if record.images else ""
-    each = f"{plan.gpus_per_actor:g} GPUs" if plan.gpus_per_actor else f"{plan.threads_per_actor} threads"
-    actors = f"{plan.least_actors} to {plan.actors}" if plan.grows else str(plan.actors)
+    each = (
+        f"{layout.gpus_per_actor:g} GPUs" if layout.gpus_per_actor else f"{layout.threads_per_actor} threads"
+    )
+    actors = f"{layout.least_actors} to {layout.actors}" if layout.grows else str(layout.actors)
     line = f"{pending:,} of {record.units:,} units to do{known}; {actors} inference actors of {each} each"
     if record.skipped:
         line += f"; no input, and skipped: {listed_skipped(record.skipped)}"

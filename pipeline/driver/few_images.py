@@ -22,7 +22,7 @@ from functools import cached_property
 import ray
 import torch
 
-from pipeline.ground_truth.image_names import ImageIds
+from pipeline.ground_truth.image_names import NamedImages
 from pipeline.inputs.load import load_unit
 from pipeline.model.annotator import UnitAnnotator
 from pipeline.model.network import Network
@@ -56,12 +56,12 @@ class FewImages:
     Attributes:
         context: of the stages; what in it belongs to Ray's workers is not used.
         network: the network with its weights.
-        image_ids: tells the image id of an image key.
+        image_names: tells the image id of an image key.
     """
 
     context: StageContext
     network: Network
-    image_ids: ImageIds
+    image_names: NamedImages
 
     def receipts_of(self, unit_ids: Sequence[str]) -> Iterator[Receipt]:
         """Annotate and commit units; ends early, with a warning, where the process ended.
@@ -104,7 +104,7 @@ class FewImages:
     @cached_property
     def _annotator(self) -> UnitAnnotator:
         settings = self.context.settings
-        return UnitAnnotator(self.network, settings, settings.device, self.image_ids, self.context.reading)
+        return UnitAnnotator(self.network, settings, settings.device, self.image_names, self.context.reading)
 
     @contextmanager
     def _within_its_time(self, uri: str) -> Iterator[None]:

@@ -23,17 +23,17 @@ def decide_precision(settings: RunSettings) -> Precision:
     Raises:
         ConfigurationError: the actors fit no machine, or no device of their kind is free.
     """
-    plan = cluster_layout(settings, cluster_nodes())
-    device = "auto" if plan.gpus_per_actor else "cpu"
+    layout = cluster_layout(settings, cluster_nodes())
+    device = "auto" if layout.gpus_per_actor else "cpu"
     if device == "cpu" and sum(node["Alive"] for node in ray.nodes()) == 1:
         return _faster_on(device)
-    return _ask_a_machine(plan, device)
+    return _ask_a_machine(layout, device)
 
 
-def _ask_a_machine(plan: ClusterLayout, device: str) -> Precision:
+def _ask_a_machine(layout: ClusterLayout, device: str) -> Precision:
     asked = (
         ray.remote(_faster_on)
-        .options(num_cpus=LOAD_CPUS, num_gpus=plan.gpus_per_actor or None)
+        .options(num_cpus=LOAD_CPUS, num_gpus=layout.gpus_per_actor or None)
         .remote(device)
     )
     try:
@@ -41,8 +41,8 @@ def _ask_a_machine(plan: ClusterLayout, device: str) -> Precision:
     except GetTimeoutError as error:
         ray.cancel(asked, force=True)
         raise ConfigurationError(
-            f"no machine had {plan.gpus_per_actor:g} GPUs free within {_WAIT_S:g} s: wait for the jobs that "
-            "hold them, lower --num-gpus-per-actor, or name a --precision to queue up behind them"
+            f"no machine had {layout.gpus_per_actor:g} GPUs free within {_WAIT_S:g} s: wait for the jobs "
+            "that hold them, lower --num-gpus-per-actor, or name a --precision to queue up behind them"
         ) from error
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pyarrow as pa
 
-from pipeline.ground_truth.annotations import read_image_ids
+from pipeline.ground_truth.annotations import read_image_names
 from pipeline.inputs.access import reaching_input
 from pipeline.inputs.load import load_unit
 from pipeline.inputs.readers import read_options
@@ -39,11 +39,11 @@ def replay(output: RunOutput, unit_id: str, device: str) -> pa.Table:
     settings = record.run_settings()
     storage = reaching_input(output.storage, record.settings)
     network = load_network(settings, storage)
-    image_ids, annotations_sha256 = read_image_ids(settings.annotations, storage)
+    image_names, annotations_sha256 = read_image_names(settings.annotations, storage)
     record.fingerprint.require_same(
         Fingerprint.of(settings, network.identity, annotations_sha256), output.uri
     )
-    annotate = UnitAnnotator(network, settings, device, image_ids)
+    annotate = UnitAnnotator(network, settings, device, image_names)
     images = load_unit(unit, storage, read_options(settings, network.identity.input_size))
     return unit_table(unit.unit_id, annotate(images).results)
 

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from pipeline.driver.attempts import LoadNetwork, outcome_where_it_breaks_off
 from pipeline.driver.drive import Drive
 from pipeline.driver.table_tasks import on_all_cores
-from pipeline.ground_truth.annotations import read_image_ids
+from pipeline.ground_truth.annotations import read_image_names
 from pipeline.inputs.access import reaching_input
 from pipeline.inputs.readers import ReadOptions, read_options
 from pipeline.model.network import load_network
@@ -58,7 +58,7 @@ def retry_failed(
     settings = record.run_settings()
     output = RunOutput(reaching_input(output.storage, record.settings), output.tree)
     network = load(settings, output.storage)
-    image_ids, annotations_sha256 = read_image_ids(settings.annotations, output.storage)
+    image_names, annotations_sha256 = read_image_names(settings.annotations, output.storage)
     fingerprint = Fingerprint.of(settings, network.identity, annotations_sha256)
     record.fingerprint.require_same(fingerprint, output.uri)
     given = {"max_pixels": max_pixels, "max_image_bytes": max_image_bytes}
@@ -69,7 +69,7 @@ def retry_failed(
     here = {"device": device, "metrics_port": 0} | dict.fromkeys(layout)
     settings = settings.model_copy(update=here)
     with (
-        Drive(settings, network, image_ids) as drive,
+        Drive(settings, network, image_names) as drive,
         writing(output, settings.lock_expiry_s) as writer,
     ):
         return try_again(writer, record, drive, reading, started_at)

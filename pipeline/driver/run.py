@@ -17,8 +17,8 @@ from pipeline.driver.drive import Drive
 from pipeline.driver.machines import wait_for_machines
 from pipeline.driver.precision import decide_precision
 from pipeline.driver.table_tasks import on_all_cores
-from pipeline.ground_truth.annotations import read_image_ids
-from pipeline.ground_truth.image_names import ImageIds
+from pipeline.ground_truth.annotations import read_image_names
+from pipeline.ground_truth.image_names import NamedImages
 from pipeline.inputs.access import reaching_input
 from pipeline.inputs.cutting import cut_into_units, cut_options
 from pipeline.inputs.manifest import Manifest
@@ -47,7 +47,7 @@ class Job:
     settings: RunSettings
     output: RunOutput
     network: Network
-    image_ids: ImageIds
+    image_names: NamedImages
     fingerprint: Fingerprint
     started_at: datetime
 
@@ -81,7 +81,7 @@ def _run(job: Job) -> Outcome:
         return found
     # Left from the last to the first: Ray's shutdown may take longer than a kill allows.
     with (
-        Drive(settings, job.network, job.image_ids) as drive,
+        Drive(settings, job.network, job.image_names) as drive,
         writing(job.output, settings.lock_expiry_s) as writer,
         outcome_where_it_breaks_off(writer, drive, started_at=job.started_at, note=job.network.note),
     ):
@@ -117,14 +117,14 @@ def _since(job: Job, record: RunRecord, tables: TableCounts) -> str:
 
 @contextmanager
 def opened_drive(settings: RunSettings, load: LoadNetwork, session: ExitStack) -> Iterator[Drive]:
-    """What annotates for an output that has begun, with its precision; closed after the block.
+    """The network on Ray for an output that has begun, with its precision; closed after the block.
 
     Raises:
         ConfigurationError: weights or annotation file cannot be used.
         FingerprintMismatch: the output belongs to a run with other weights or settings.
     """
     job = _prepare(settings, load, session)
-    with Drive(job.settings, job.network, job.image_ids) as drive:
+    with Drive(job.settings, job.network, job.image_names) as drive:
         yield drive
 
 
@@ -168,12 +168,12 @@ def _prepare(settings: RunSettings, load: LoadNetwork, session: ExitStack) -> Jo
         # An input without anything to read is told before weights are fetched and Ray starts.
         next(cut_into_units(settings.input, storage, cut_options(settings)))
     network = load(settings, storage)
-    image_ids, annotations_sha256 = read_image_ids(settings.annotations, storage)
+    image_names, annotations_sha256 = read_image_names(settings.annotations, storage)
     settings = _with_precision(_counting_as_begun(settings, record), record, session)
     fingerprint = Fingerprint.of(settings, network.identity, annotations_sha256)
     if record is not None:
         record.fingerprint.require_same(fingerprint, output.uri)
-    return Job(settings, output, network, image_ids, fingerprint, started_at)
+    return Job(settings, output, network, image_names, fingerprint, started_at)
 
 
 def _counting_as_begun(settings: RunSettings, record: RunRecord | None) -> RunSettings:

@@ -43,7 +43,7 @@ _NAMED = ("weights", "score_weights", "annotations", "input_size")
 
 
 class Annotator(Tallied, Protocol):
-    """What annotates units: `Drive`, on Ray."""
+    """Annotates units: `Drive`, on Ray."""
 
     def annotate(
         self, pending: Sequence[str], manifest: Manifest, record: RunRecord, writer: OutputWriter
@@ -163,7 +163,7 @@ def _another_network(
         ConfigurationError: weights or annotation file cannot be used.
         FingerprintMismatch: not only the network is another one.
     """
-    from pipeline.ground_truth.annotations import read_image_ids
+    from pipeline.ground_truth.annotations import read_image_names
     from pipeline.model.network import load_network
 
     try:
@@ -172,7 +172,7 @@ def _another_network(
     except FingerprintMismatch:
         pass
     network = (load or load_network)(settings, output.storage)
-    _, annotations_sha256 = read_image_ids(settings.annotations, output.storage)
+    _, annotations_sha256 = read_image_names(settings.annotations, output.storage)
     wanted = Fingerprint.of(settings, network.identity, annotations_sha256)
     there = record.fingerprint
     if there in (wanted, wanted.model_copy(update=_precision_as_begun(settings, there))):
@@ -203,7 +203,7 @@ def _first(settings: SyncSettings, load: LoadNetwork | None) -> Outcome:
 
 
 class _Work:
-    """What annotates, made when it is needed."""
+    """The annotator, made when it is needed."""
 
     def __init__(self, opens: Opens) -> None:
         self._opens = opens

@@ -33,13 +33,13 @@ class StartingActors:
 
     Args:
         ledger: where actors announce themselves.
-        plan: the actors.
+        layout: the actors.
         limit_s: how long a cluster that grows has for the least number of them.
     """
 
-    def __init__(self, ledger: Any, plan: ClusterLayout, limit_s: float) -> None:  # noqa: ANN401
-        self._ledger, self._plan, self._limit_s = ledger, plan, limit_s
-        self._least = plan.least_actors or 1
+    def __init__(self, ledger: Any, layout: ClusterLayout, limit_s: float) -> None:  # noqa: ANN401
+        self._ledger, self._layout, self._limit_s = ledger, layout, limit_s
+        self._least = layout.least_actors or 1
         self._begun, self._started = time.monotonic(), 0
 
     def look(self) -> bool:
@@ -56,9 +56,9 @@ class StartingActors:
         )
 
     def _in_words(self) -> str:
-        plan = self._plan
-        number = self._least if plan.grows else plan.actors
-        return wanted_and_free(number, plan.cpus_per_actor, plan.gpus_per_actor)
+        layout = self._layout
+        number = self._least if layout.grows else layout.actors
+        return wanted_and_free(number, layout.cpus_per_actor, layout.gpus_per_actor)
 
     def require(self) -> None:
         """Raise `ActorsUnavailable` where the time is over and too few have started; asks nobody.
@@ -66,7 +66,7 @@ class StartingActors:
         Where the cluster stays as it is, Ray Data waits for all of them by itself.
         """
         waited_s = time.monotonic() - self._begun
-        if self._plan.grows and self._started < self._least and waited_s > self._limit_s:
+        if self._layout.grows and self._started < self._least and waited_s > self._limit_s:
             raise self.unavailable()
 
     def unavailable(self) -> ActorsUnavailable:
@@ -80,14 +80,14 @@ class StartingActors:
 @contextmanager
 def waiting_for_actors(
     ledger: Any,  # noqa: ANN401
-    plan: ClusterLayout,
+    layout: ClusterLayout,
     limit_s: float,
 ) -> Iterator[StartingActors]:
     """Around the work of a run: logs what is missing for as long as too few actors have announced themselves.
 
     Args:
         ledger: where actors announce themselves, and deaths of workers are counted.
-        plan: the actors.
+        layout: the actors.
         limit_s: how long they are waited for.
 
     Raises:
@@ -95,7 +95,7 @@ def waiting_for_actors(
         OutOfMemory: nothing moved any more, and workers had been killed from outside.
         NoProgress: nothing moved any more.
     """
-    over, actors = threading.Event(), StartingActors(ledger, plan, limit_s)
+    over, actors = threading.Event(), StartingActors(ledger, layout, limit_s)
     words = threading.Thread(target=_say_until, args=(over, actors), daemon=True, name="waiting")
     words.start()
     try:

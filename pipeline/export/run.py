@@ -10,6 +10,7 @@ from pipeline.export.label_studio import export_label_studio
 from pipeline.export.overlays import export_overlays
 from pipeline.export.source import ExportOptions, ExportSource, ExportSummary
 from pipeline.export.yolo import export_yolo
+from pipeline.inputs.selection import Form, Selection
 from pipeline.output.run_output import RunOutput
 from pipeline.storage import Storage
 from pipeline.storage.uris import is_inside, normalise_uri
@@ -66,7 +67,9 @@ def export_run(
 def _require_place_apart(place: str, given: str) -> None:
     """Raise where files would lie among the run's photographs, in place of those of the same names."""
     photographs = normalise_uri(given)
-    if is_inside(place, photographs):
+    folder, _, name = photographs.rpartition("/")
+    is_one_file = Selection().of_object(name) in tuple(Form)
+    if is_inside(place, photographs) or (is_one_file and place == folder):
         raise ConfigurationError(
             f"{place}: lies in the run's input {photographs}: photographs would be replaced, and what is "
             "written there taken for some; name another folder"

@@ -10,13 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.ground_truth.annotation_records import parse_annotations
-from pipeline.ground_truth.image_names import NO_IMAGE, FoundImages, ImageIds, ImageNames, NumericNames
+from pipeline.ground_truth.image_names import NO_IMAGE, FoundImages, ImageNames, NamedImages, NumericNames
 from pipeline.ground_truth.json_stream import iter_batches
 from pipeline.storage import Storage
 from posrefine.errors import ConfigurationError, ObjectMissing
 from posrefine.metrics import Finding, GroundTruth, GroundTruthBuilder, OksRules
 
-__all__ = ["Annotations", "read_annotations", "read_image_ids"]
+__all__ = ["Annotations", "read_annotations", "read_image_names"]
 
 
 @dataclass(frozen=True)
@@ -83,7 +83,7 @@ def read_annotations(storage: Storage, uri: str, rules: OksRules) -> Annotations
     return Annotations(uri, truth, index, unnamed, category_id, tuple(findings))
 
 
-def read_image_ids(annotations: str | None, storage: Storage) -> tuple[ImageIds, str | None]:
+def read_image_names(annotations: str | None, storage: Storage) -> tuple[NamedImages, str | None]:
     """The image names of an annotation file and its sha256; numeric file names where there is none.
 
     Raises:

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from posrefine.errors import ConfigurationError
 
-__all__ = ["NO_IMAGE", "FoundImages", "ImageIds", "ImageNames", "NumericNames"]
+__all__ = ["NO_IMAGE", "FoundImages", "ImageNames", "NamedImages", "NumericNames"]
 
 NO_IMAGE = -1
 _SEVERAL = -2
@@ -231,7 +231,7 @@ class NumericNames:
         return int(stem) if stem.isascii() and stem.isdigit() and len(stem) <= _MAX_DIGITS else None
 
 
-ImageIds = ImageNames | NumericNames
+NamedImages = ImageNames | NumericNames
 """The two ways in which a run finds the id of an image: by an annotation file, or by a number as name."""
 
 

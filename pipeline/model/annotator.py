@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 
-from pipeline.ground_truth.image_names import ImageIds
+from pipeline.ground_truth.image_names import NamedImages
 from pipeline.inputs.readers import Guard, ReadOptions, decode, decoded_bytes_of, read_options
 from pipeline.inputs.units import LoadedImage, Reduction
 from pipeline.model.network import Network
@@ -51,7 +51,7 @@ class UnitAnnotator:
         network: the network with its weights.
         settings: of the run.
         device: `auto`, `cpu` or `cuda`.
-        image_ids: tells the image id of an image key.
+        image_names: tells the image id of an image key.
         reading: how images that come encoded are decoded; None: as the settings say.
     """
 
@@ -60,12 +60,12 @@ class UnitAnnotator:
         network: Network,
         settings: RunSettings,
         device: str,
-        image_ids: ImageIds,
+        image_names: NamedImages,
         reading: ReadOptions | None = None,
     ) -> None:
         self._reading = reading or read_options(settings, network.identity.input_size)
         self._predictor = network.predictor(settings, device)
-        self._image_ids = image_ids
+        self._image_names = image_names
         self._predicting = threading.Lock()
 
     @property
@@ -139,7 +139,7 @@ class UnitAnnotator:
     def _id_of(self, key: str) -> int | None:
         """None, with a warning, where the annotations have two images of the name: its neighbours go on."""
         try:
-            return self._image_ids.id_of(key)
+            return self._image_names.id_of(key)
         except ConfigurationError as error:
             logger.warning("%s; it gets no image id", error)
             return None

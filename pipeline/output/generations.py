@@ -7,6 +7,7 @@ commit of the plan.
 
 from __future__ import annotations
 
+import re
 from datetime import datetime
 from itertools import pairwise
 
@@ -26,6 +27,7 @@ __all__ = ["FIRST_GENERATION", "Generation", "read_generations"]
 
 FIRST_GENERATION = 1
 
+_RECORD = r"g\d{4,}/generation\.json"
 _READERS = 32
 
 
@@ -130,7 +132,8 @@ def read_generations(storage: Storage, tree: OutputTree, record: RunRecord) -> l
         ConfigurationError: one was not written by this version.
         InvariantBroken: one is missing, or their units do not follow one another.
     """
-    uris = [info.uri for info in storage.list(tree.generations) if info.uri.endswith("/generation.json")]
+    own = re.compile(re.escape(f"{tree.generations}/") + _RECORD)  # copies of folders are none
+    uris = [info.uri for info in storage.list(tree.generations) if own.fullmatch(info.uri)]
     found = [Generation.first(record)]
     for uri, data in zip(uris, map_in_order(storage.read_bytes, uris, _READERS), strict=True):
         try:

@@ -88,9 +88,9 @@ class HumanFiles:
         found = self._files[one.digest]
         if not isinstance(found, ShardError):
             return found
-        if one.digest not in self._said:
+        if one.digest not in self._warned:
             logger.warning("%s", found)
-            self._said.add(one.digest)
+            self._warned.add(one.digest)
         return None
 
     def row(self, one: HumanImport, sha256: str) -> pa.Table | None:
@@ -126,7 +126,7 @@ class HumanFiles:
         return {}
 
     @cached_property
-    def _said(self) -> set[str]:
+    def _warned(self) -> set[str]:
         """Digests of imports whose loss was said."""
         return set()
 

@@ -147,7 +147,7 @@ class HumanLog:
         uris = [
             info.uri
             for info in self.storage.list(self.tree.human_log)
-            if _ENTRY.fullmatch(info.uri.rpartition("/")[2])
+            if _ENTRY.fullmatch(info.uri.removeprefix(f"{self.tree.human_log}/"))
         ]
         if uris != [self.tree.human_entry(number) for number in range(len(uris))]:
             raise InvariantBroken(f"{self.tree.human_log}: entry {_first_gap(self.tree, uris)} was removed")

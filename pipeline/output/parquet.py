@@ -1,4 +1,4 @@
-"""Commit of a unit: its Parquet file is encoded in memory and put once, so it is its own commit record."""
+"""Parquet files in memory: a unit's is encoded whole and put once, so that it is its own commit record."""
 
 from __future__ import annotations
 

@@ -36,10 +36,10 @@ class InferenceActor:
         if device == "auto" and not ray.get_gpu_ids():
             # Those of this machine are not for this actor.
             device = "cpu"
-        network, image_ids = ray.get([context.network, context.image_ids])
+        network, image_names = ray.get([context.network, context.image_names])
         try:
             self._annotate: UnitAnnotator | PosRefineError = UnitAnnotator(
-                network, context.settings, device, image_ids, context.reading
+                network, context.settings, device, image_names, context.reading
             )
         except PosRefineError as error:
             # Raised here, it would reach the driver as text alone; the first unit raises it as itself.

@@ -51,7 +51,7 @@ class StageContext:
         metadata: key-value metadata of the unit files.
         ledger: handle of the attempt ledger; this and what follows is there where the stages run on Ray.
         network: reference to the `Network` in the object store.
-        image_ids: reference to the `ImageIds` there.
+        image_names: reference to the `NamedImages` there.
     """
 
     settings: RunSettings
@@ -64,7 +64,7 @@ class StageContext:
     metadata: dict[bytes, bytes]
     ledger: Any = None
     network: ray.ObjectRef | None = None
-    image_ids: ray.ObjectRef | None = None
+    image_names: ray.ObjectRef | None = None
 
 
 def load(batch: dict[str, np.ndarray], context: StageContext) -> pa.Table:

@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from pipeline.ground_truth.image_names import NO_IMAGE, ImageNames
 from pipeline.ground_truth.swapped_sizes import are_swapped
 from pipeline.images.gate import ExifRule, ImageLimits, decode_image
 from pipeline.inputs.places import ImagePlace
@@ -132,14 +133,16 @@ class LabelledImages:
 
         Args:
             share: of the images that is kept apart.
-            names: file names, whole or their last part, that are kept apart whatever the share.
+            names: file names that are kept apart whatever the share, found as images find theirs.
+
+        Raises:
+            ConfigurationError: an image's name ends like several of these, and is none of them.
         """
-        apart = [
-            _fraction(record["file_name"]) < share or not names.isdisjoint(_names(record))
-            for record in self.records
-        ]
+        files = [record["file_name"] for record in self.records]
+        named = ImageNames.of((name, number) for number, name in enumerate(sorted(names))).find(files).ids
+        apart = np.array([_fraction(name) < share for name in files], bool) | (named != NO_IMAGE)
         positions = np.arange(len(self))
-        return self._taken(positions[~np.array(apart, bool)]), self._taken(positions[np.array(apart, bool)])
+        return self._taken(positions[~apart]), self._taken(positions[apart])
 
     @staticmethod
     def joined(sets: Sequence[LabelledImages], limit: int) -> LabelledImages:
@@ -248,10 +251,6 @@ def _same_shape(size_px: tuple[int, int], wanted_px: tuple[int, int]) -> bool:
     """Whether sides differ by one factor, as of a picture made smaller, but for the rounding of sides."""
     factors = [side / wanted for side, wanted in zip(size_px, wanted_px, strict=True)]
     return abs(factors[0] / factors[1] - 1) <= _ROUNDING / min(*size_px, *wanted_px)
-
-
-def _names(record: Record) -> set[str]:
-    return {record["file_name"], PurePosixPath(record["file_name"]).name}
 
 
 def _fraction(name: str) -> float:

@@ -118,9 +118,9 @@ def _hidden_behind(
 ) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
     """Keypoints [P, K, 3] with those behind the mask marked hidden, and each person's share of them, [P]."""
     size_px = len(solid)
-    cells = np.rint(keypoints[..., :2]).astype(np.int64)
-    inside = (keypoints[..., 2] > 0) & (cells >= 0).all(axis=2) & (cells < size_px).all(axis=2)
-    x, y = np.clip(cells, 0, size_px - 1).transpose(2, 0, 1)
+    pixels = np.rint(keypoints[..., :2]).astype(np.int64)
+    inside = (keypoints[..., 2] > 0) & (pixels >= 0).all(axis=2) & (pixels < size_px).all(axis=2)
+    x, y = np.clip(pixels, 0, size_px - 1).transpose(2, 0, 1)
     behind = inside & solid[y, x]
     marked = keypoints.copy()
     marked[behind, 2] = 1.0

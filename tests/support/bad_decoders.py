@@ -10,7 +10,7 @@ import os
 import signal
 from collections.abc import Callable
 
-from pipeline.ground_truth.image_names import ImageIds, NumericNames
+from pipeline.ground_truth.image_names import NamedImages, NumericNames
 
 __all__ = ["WAYS", "BadDecoder", "image_that", "install"]
 
@@ -52,10 +52,10 @@ def install() -> None:
 class BadDecoder:
     """To be sent to a process in the place of `NumericNames`, which it is there."""
 
-    def __reduce__(self) -> tuple[Callable[[], ImageIds], tuple[()]]:
+    def __reduce__(self) -> tuple[Callable[[], NamedImages], tuple[()]]:
         return (_arrived, ())
 
 
-def _arrived() -> ImageIds:
+def _arrived() -> NamedImages:
     install()
     return NumericNames()

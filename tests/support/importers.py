@@ -16,23 +16,21 @@ _UV = Path(sys.executable).with_name("uv")
 _INSTALL_S, _READ_S = 600, 300
 
 
-def read_by(script: str, requirement: str, *arguments: Path, from_cache: bool = False) -> Any:
+def read_by(script: str, requirement: str, *arguments: Path) -> Any:
     """What a script of `tests/importers` prints as JSON, run with the package `requirement`.
 
     Args:
         script: its name.
         requirement: of the tool, pinned; installed by uv, which keeps it in its cache.
         arguments: of the script.
-        from_cache: the package is too heavy to be fetched for a test alone: skip where uv does not have it.
     """
     command = [_UV, "run", "--quiet", "--no-project", "--isolated", "--python", sys.executable]
-    command += [*(["--offline"] if from_cache else []), "--with", requirement, "python"]
+    command += ["--with", requirement, "python"]
     there = subprocess.run(
         [*command, "-c", ""], capture_output=True, text=True, timeout=_INSTALL_S, check=False
     )
     if there.returncode:
-        hint = f"`uv run --no-project --with {requirement} true` fetches it" if from_cache else there.stderr
-        pytest.skip(f"{requirement} cannot be had here: {hint}")
+        pytest.skip(f"{requirement} cannot be had here: {there.stderr}")
     return _read([*command, _SCRIPTS / f"{script}.py", *arguments], dict(os.environ))
 
 

@@ -33,18 +33,18 @@ def triton_adaptive_block(x: Tensor, weights: AdaptiveWeights) -> Tensor:
         Like x.
     """
     batch, width, height, columns = x.shape
-    cells = batch * height * columns
+    cell_count = batch * height * columns
     out = torch.empty_like(x, memory_format=torch.channels_last)
     # Triton launches on the current device, wherever the pointers point.
     with on_device(x.device):
-        _adaptive_block[(triton.cdiv(cells, _CELLS_PER_PROGRAM), width // CHANNELS)](
+        _adaptive_block[(triton.cdiv(cell_count, _CELLS_PER_PROGRAM), width // CHANNELS)](
             x,
             out,
             weights.affine,
             weights.affine_bias,
             weights.weight,
             weights.shift,
-            cells,
+            cell_count,
             height,
             columns,
             width,
@@ -62,7 +62,7 @@ def _adaptive_block(
     affine_bias_ptr,
     weight_ptr,
     shift_ptr,
-    cells,
+    cell_count,
     height,
     columns,
     width,
@@ -72,7 +72,7 @@ def _adaptive_block(
     joint = tl.program_id(1)
     cell = tl.program_id(0) * at_once + tl.arange(0, at_once)
     channel = tl.arange(0, size)
-    exists = cell < cells
+    exists = cell < cell_count
     column = cell % columns
     row = (cell // columns) % height
     first = (cell // (height * columns)) * (height * columns)

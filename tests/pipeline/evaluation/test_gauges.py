@@ -14,6 +14,7 @@ from support.scored import score
 
 from pipeline.evaluation.gauges import encode_gauges, push_gauges
 from pipeline.evaluation.result import Evaluation
+from pipeline.telling import TIMEOUT_S
 from posrefine.metrics import CocoMetrics
 
 
@@ -96,6 +97,46 @@ def test_a_pushgateway_gets_them_grouped_under_the_run(evaluation: Evaluation) -
     assert 'run="' not in text
 
 
-def test_a_gateway_that_is_not_there_raises_an_os_error(evaluation: Evaluation) -> None:
-    with pytest.raises(OSError, match="refused"):
-        push_gauges(evaluation, f"http://127.0.0.1:{free_port()}")
+def test_a_gateway_that_is_not_there_is_a_warning(
+    evaluation: Evaluation, caplog: pytest.LogCaptureFixture
+) -> None:
+    gateway = f"http://127.0.0.1:{free_port()}"
+    push_gauges(evaluation, gateway)
+    assert f"the numbers were not pushed to {gateway}: " in caplog.text
+    assert "refused" in caplog.text
+
+
+@pytest.mark.parametrize(
+    "address", ["http://u:pass:word@127.0.0.1:9/x", "http://u:password@h/x", "http://.a/x", "http://[::1/x"]
+)
+def test_an_address_that_is_none_is_a_warning_without_its_secret(
+    evaluation: Evaluation, address: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    push_gauges(evaluation, address)
+    assert "the numbers were not pushed" in caplog.text
+    assert "word" not in caplog.text
+
+
+def test_a_gateway_that_never_answers_is_not_waited_for(
+    evaluation: Evaluation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waits: list[float] = []
+    monkeypatch.setattr(
+        "pipeline.evaluation.gauges.push_to_gateway", lambda *_, timeout, **__: waits.append(timeout)
+    )
+    push_gauges(evaluation, "http://127.0.0.1:9")
+    assert waits == [TIMEOUT_S]
+
+
+def test_neither_file_nor_gateway_gets_the_secrets_of_an_address(
+    evaluation: Evaluation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    groups: list[dict[str, str]] = []
+    monkeypatch.setattr(
+        "pipeline.evaluation.gauges.push_to_gateway",
+        lambda *_, grouping_key, **__: groups.append(grouping_key),
+    )
+    signed = evaluation.model_copy(update={"predictions": "s3://b/run?X-Amz-Signature=hunter2"})
+    push_gauges(signed, "http://127.0.0.1:9")
+    assert groups == [{"run": "s3://b/run?X-Amz-Signature=***"}]
+    assert b"hunter2" not in encode_gauges(signed)

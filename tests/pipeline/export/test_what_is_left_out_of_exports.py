@@ -53,6 +53,18 @@ def test_nothing_is_written_among_the_photographs_of_a_run(
     export_run(run, export_format, str(tmp_path / "photographs-drawn"), Storage(), ROOT)
 
 
+@pytest.mark.parametrize("name", ["photo.jpg", "shard.tar", "rows.parquet"])
+def test_nothing_is_written_beside_an_input_that_is_one_file(
+    name: str, images: list[ImageResult], tmp_path: Path
+):
+    metadata = metadata_of()
+    settings = json.loads(metadata.settings) | {"input": str(tmp_path / "photographs" / name)}
+    run = write_run(tmp_path / "run", [images], replace(metadata, settings=json.dumps(settings)))
+    with pytest.raises(ConfigurationError, match=r"lies in the run's input .*/photographs.*another folder"):
+        export_run(run, "overlays", str(tmp_path / "photographs"), Storage(), ROOT)
+    export_run(run, "overlays", str(tmp_path / "photographs" / "drawn"), Storage(), ROOT)
+
+
 def test_persons_below_the_runs_least_score_are_left_out_and_counted_but_for_evaluators(
     images: list[ImageResult], tmp_path: Path
 ):

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.ground_truth.annotations import read_image_ids
+from pipeline.ground_truth.annotations import read_image_names
 from pipeline.ground_truth.image_names import NO_IMAGE, FoundImages, ImageNames, NumericNames
 from pipeline.storage import Storage
 from posrefine.errors import ConfigurationError
@@ -146,7 +146,7 @@ def test_other_names_have_none(key: str):
 def test_an_annotation_file_decides_where_there_is_one(tmp_path):
     images = [{"file_name": "a.jpg", "id": 7}, {"file_name": "train/5.jpg", "id": 8}]
     (tmp_path / "f.json").write_text(json.dumps({"images": images}))
-    ids, sha256 = read_image_ids(str(tmp_path / "f.json"), Storage())
+    ids, sha256 = read_image_names(str(tmp_path / "f.json"), Storage())
     assert [ids.id_of(key) for key in ("a.jpg", "deep/a.jpg", "train/5.jpg", "5.jpg", "6.jpg")] == [
         7,
         7,
@@ -175,7 +175,7 @@ def test_an_annotation_file_decides_where_there_is_one(tmp_path):
 def test_anything_else_is_refused_by_name(tmp_path, data: bytes):
     (tmp_path / "f.json").write_bytes(data)
     with pytest.raises(ConfigurationError, match=r"annotations .*f\.json: no COCO annotation file"):
-        read_image_ids(str(tmp_path / "f.json"), Storage())
+        read_image_names(str(tmp_path / "f.json"), Storage())
 
 
 def test_names_are_arrays_that_workers_can_share():

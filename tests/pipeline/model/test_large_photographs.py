@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from support.images import encode, exif_block
 
-from pipeline.ground_truth.annotations import read_image_ids
+from pipeline.ground_truth.annotations import read_image_names
 from pipeline.inputs.cutting import cut_into_units
 from pipeline.inputs.load import load_unit
 from pipeline.inputs.readers import read_options
@@ -34,7 +34,7 @@ def settings_of(folder: str, **changes: object) -> RunSettings:
 
 def annotated(folder: Path, network: Network, **changes: object) -> list[ImageResult]:
     settings, storage = settings_of(str(folder), **changes), Storage()
-    ids, _ = read_image_ids(None, storage)
+    ids, _ = read_image_names(None, storage)
     options = read_options(settings, network.identity.input_size)
     (unit,) = cut_into_units(str(folder), storage)
     return UnitAnnotator(network, settings, "cpu", ids)(load_unit(unit, storage, options)).results

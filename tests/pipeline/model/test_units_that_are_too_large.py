@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from support.images import encode
 
-from pipeline.ground_truth.annotations import read_image_ids
+from pipeline.ground_truth.annotations import read_image_names
 from pipeline.inputs.cutting import cut_into_units
 from pipeline.inputs.load import load_unit
 from pipeline.inputs.readers import ReadOptions, read_options
@@ -76,7 +76,7 @@ def test_a_unit_in_parts_has_the_results_of_one_in_a_piece(tmp_path: Path):
         input=str(tmp_path), output="/unused", model="posrefine_tiny", weights="posrefine:tiny_coco",
         device="cpu", precision="float32", input_size=64,
     )  # fmt: skip
-    network, (ids, _) = load_network(settings, STORAGE), read_image_ids(None, STORAGE)
+    network, (ids, _) = load_network(settings, STORAGE), read_image_names(None, STORAGE)
     whole = read_options(settings, network.identity.input_size)
     annotate = UnitAnnotator(network, settings, "cpu", ids, whole)
     expected = annotate(loaded(tmp_path, whole)).results

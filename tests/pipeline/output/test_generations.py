@@ -40,6 +40,14 @@ def test_one_that_was_removed_is_missed():
         read_generations(storage, OutputTree("/out"), RECORD)
 
 
+def test_a_copy_of_a_generation_or_of_the_output_beside_them_is_none():
+    storage = years_of_hours(3)
+    record = storage.store.objects[OutputTree("/out", 3).record]
+    for place in ("g0003 (copy)", "copy/g0003", "g0003/old"):
+        storage.store.objects[f"/out/generations/{place}/generation.json"] = record
+    assert len(read_generations(storage, OutputTree("/out"), RECORD)) == 3
+
+
 def test_one_that_says_other_units_than_it_has_is_missed():
     storage = years_of_hours(5)
     uri = OutputTree("/out", 3).record

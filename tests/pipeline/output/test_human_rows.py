@@ -186,6 +186,14 @@ def test_rows_and_entries_that_were_removed_by_hand_are_named(standing: Standing
         standing.sync()
 
 
+def test_a_copy_of_the_log_within_it_is_no_entry(standing: Standing):
+    import_into(standing, [("ann", [corrected(models_rows(standing.output)["1.png"], 2)])])
+    entry = Path(standing.output.tree.human_entry(0))
+    (entry.parent / "copy").mkdir()
+    (entry.parent / "copy" / entry.name).write_bytes(entry.read_bytes())
+    assert standing.output.human_rows().version == 1
+
+
 @dataclass
 class Reviewed:
     """A bucket, an output, and what the tables must say."""

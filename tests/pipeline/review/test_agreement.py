@@ -76,6 +76,11 @@ def test_the_control_share_speaks_alone_and_the_whole_queue_beside_it(standing: 
     assert found.control.model.joints["left_wrist"].value == pytest.approx(0.75, abs=1e-3)
     assert found.control.model.joints["nose"].value == 1
     assert found.control.model.generations.keys() == {"1"}
+    # All four persons span some hundred px a side: none is small or of medium size.
+    assert {name: one.count for name, one in found.control.model.sizes.items()} == {
+        "small": 0, "medium": 0, "large": 4,
+    }  # fmt: skip
+    assert found.control.model.sizes["large"].value == found.control.model.oks.value
     assert found.control.errors is not None
     assert found.control.errors.per_hundred_images == 0
     # Two images without an error do not say that there is none: 3.69 of a Poisson count in two.

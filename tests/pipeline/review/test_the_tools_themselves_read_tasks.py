@@ -137,7 +137,7 @@ def test_fiftyone_makes_samples_and_what_it_writes_of_them_comes_back(
     tasks: list[ReviewTask], tmp_path: Path
 ):
     _, path = files_for("fiftyone", tasks, tmp_path)
-    again = read_by("fiftyone_again", FIFTYONE, path, from_cache=True)
+    again = read_by("fiftyone_again", FIFTYONE, path)
     (tmp_path / "again").mkdir()
     (tmp_path / "again" / "samples.jsonl").write_text("\n".join(again))
     require_untouched(list(read_reviews(Storage(), str(tmp_path / "again"), COCO)), tasks)
