@@ -1,10 +1,10 @@
-"""Annotate images with keypoints: `python jobs/annotate.py run --input ... --output ...`; see `--help`.
+"""Annotate images with the keypoints of the people in them, and look after what was annotated.
 
 Exit codes: 0 complete, 1 crash, 2 bad configuration or usage, 3 complete but over the error budget, 4 output
 of a different run, 5 locked by a live run, 75 interrupted, run again. `outcome.json` says the same.
 
-On a cluster: ray job submit --working-dir . --runtime-env-json '{"excludes": ["tests", "docs"]}' --
-python jobs/annotate.py run ... (a Ray job makes 1 of every code but 0: look into `outcome.json`).
+docs/cluster.md says how to run on a cluster. What `ray job submit` begins makes 1 of every code but 0: look
+into `outcome.json`.
 """
 
 from __future__ import annotations

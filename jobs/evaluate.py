@@ -1,4 +1,4 @@
-"""Score predictions by a benchmark's rules: `python jobs/evaluate.py score --predictions ...`.
+"""Score predictions by a benchmark's rules, or compare them with each other.
 
 `score`, which may be left out, writes metrics.json, the headline numbers for Prometheus as metrics.prom,
 for a run its persons as results.json, and with --report a page about all of it. `agree` compares two
@@ -9,7 +9,6 @@ COCO server. Exit codes: 0 done, 1 crash, 2 bad input or usage, 75 interrupted.
 from __future__ import annotations
 
 import argparse
-import logging
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -23,10 +22,8 @@ from jobs.start import SETTINGS_NOTE, add_command, job_parser, leave, run_job
 from pipeline.exit_codes import ExitCode
 from pipeline.settings.evaluation import EvaluationSettings, OutputAgreementSettings, SubmissionSettings
 from posrefine.errors import ConfigurationError
-from posrefine.redaction import redacted
 
 if TYPE_CHECKING:
-    from pipeline.evaluation.result import Evaluation
     from posrefine.metrics import Finding
 
 _OF_THE_JOB = ("--help", "--version")
@@ -65,7 +62,7 @@ def parser() -> argparse.ArgumentParser:
 
 def _score(settings: EvaluationSettings) -> int:
     from pipeline.evaluation.benchmark import Benchmark, ScoreOptions
-    from pipeline.evaluation.gauges import encode_gauges
+    from pipeline.evaluation.gauges import encode_gauges, push_gauges
     from pipeline.evaluation.text import evaluation_lines
     from pipeline.report import report_evaluation, require_templates
     from pipeline.storage import Storage
@@ -101,19 +98,8 @@ def _score(settings: EvaluationSettings) -> int:
     if settings.report:
         print(f"report: {report_evaluation(scored, benchmark, settings.output)}")
     if settings.pushgateway is not None:
-        _push(evaluation, settings.pushgateway)
+        push_gauges(evaluation, settings.pushgateway)
     return ExitCode.COMPLETE
-
-
-def _push(evaluation: Evaluation, gateway: str) -> None:
-    """The results are written by now: a gateway that is away spoils nothing."""
-    from pipeline.evaluation.gauges import push_gauges
-
-    try:
-        push_gauges(evaluation, gateway)
-    except OSError as error:
-        where = redacted(gateway)
-        logging.getLogger(__name__).warning("Pushgateway %s: %s; the numbers were not pushed", where, error)
 
 
 def _agree(settings: OutputAgreementSettings) -> int:

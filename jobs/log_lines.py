@@ -58,10 +58,11 @@ class _JsonLines(logging.Formatter):
         return _json_line(_time_of(record), known, _message_of(self, record))
 
 
-def error_line(name: str, exit_code: int, message: str) -> str:
-    """What ended a job, as one JSON object."""
+def error_line(name: str, exit_code: int, message: str, traceback: str | None = None) -> str:
+    """What ended a job, as one JSON object; with the traceback of what nobody foresaw."""
     now = datetime.now(UTC).isoformat(timespec="milliseconds")
-    return _json_line(now, {"level": "error", "error": name, "exit_code": exit_code}, message)
+    known = {"level": "error", "error": name, "exit_code": exit_code}
+    return _json_line(now, known if traceback is None else known | {"traceback": traceback}, message)
 
 
 def _json_line(time: str, known: dict[str, Any], message: str) -> str:

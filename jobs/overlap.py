@@ -1,7 +1,7 @@
-"""List the images that a test set shares with a training set: `python jobs/overlap.py --help`.
+"""List the images that a test set shares with a training set.
 
-Images are recognised by their persons, whatever they are called in the two files. The list is for
-`jobs/evaluate.py --train-overlap`.
+Images are recognised by their persons, whatever they are called in the two files. The list is for the option
+`--train-overlap` of evaluate.py.
 Exit codes: 0 done, 1 crash or storage, 2 bad input or usage, 75 interrupted.
 """
 

@@ -1,4 +1,4 @@
-"""Pack images and annotations into tar shards: `python jobs/pack.py --output URI --synthetic 1000`.
+"""Pack rendered scenes, or images with their annotations, into tar shards.
 
 Exit codes: 0 complete, 1 crash or storage trouble, 2 bad configuration or usage, 75 interrupted, run again.
 """

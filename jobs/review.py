@@ -1,4 +1,4 @@
-"""Have people look at a run where it matters: `python jobs/review.py COMMAND --output ...`; see `--help`.
+"""Have people look at a run where it matters, and take back what they say.
 
 Exit codes: 0 done, 1 crash or storage, 2 bad input or usage, 75 interrupted.
 """

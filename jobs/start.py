@@ -14,7 +14,8 @@ import signal
 import sys
 import threading
 import traceback
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextvars import ContextVar
 from typing import TYPE_CHECKING, NoReturn, TypeVar
 
 from jobs.log_lines import error_line, logging_to_stderr
@@ -24,9 +25,9 @@ from pipeline.settings.command_line import add_settings, settings_given
 from pipeline.settings.environment import find_settings
 from pipeline.settings.log import LogSettings
 from pipeline.settings.sources import load_settings, refuse_credentials, settings_from
+from posrefine.command.arguments import Parser, Version
 from posrefine.errors import PosRefineError
 from posrefine.redaction import redacted
-from posrefine.version import code_version
 
 if TYPE_CHECKING:
     Commands = argparse._SubParsersAction[argparse.ArgumentParser]
@@ -40,31 +41,18 @@ SETTINGS_NOTE = (
 
 Kind = TypeVar("Kind", bound=Settings)
 
+# Also for what goes wrong before a job's settings are read, and after it has ended.
+_LOG_FORMAT: ContextVar[str] = ContextVar("_LOG_FORMAT", default="text")
 
-class _Parser(argparse.ArgumentParser):
-    """Says what is wrong with a command line without the secrets in it."""
+
+class _Parser(Parser):
+    """Says what is wrong with a command line in the form that was asked for."""
 
     def error(self, message: str) -> NoReturn:
-        super().error(redacted(message))
-
-
-class _Version(argparse.Action):
-    """Finds the version when it is asked for: git may have to be asked."""
-
-    def __init__(self, option_strings: Sequence[str], dest: str) -> None:
-        super().__init__(
-            option_strings, dest, nargs=0, default=argparse.SUPPRESS, help="say which code this is"
-        )
-
-    def __call__(
-        self,
-        parser: argparse.ArgumentParser,
-        namespace: argparse.Namespace,
-        values: object,
-        option_string: str | None = None,
-    ) -> None:
-        print(f"posrefine {code_version()}")
-        parser.exit()
+        if _LOG_FORMAT.get() == "json":
+            _say("usage", ExitCode.BAD_CONFIGURATION, f"{self.prog}: {message}")
+            self.exit(ExitCode.BAD_CONFIGURATION)
+        super().error(message)
 
 
 def job_parser(prog: str, description: str) -> argparse.ArgumentParser:
@@ -91,7 +79,7 @@ def add_common_options(parser: argparse.ArgumentParser) -> None:
         default=absent,
         help="of log lines and errors (default: text)",
     )
-    add("--version", action=_Version)
+    add("--version", action=Version)
 
 
 def add_command(
@@ -128,22 +116,36 @@ def run_job(
         arguments: of the command line; None: of this process.
         when_interrupted: what to do after an interruption.
     """
+    _LOG_FORMAT.set(_format_asked_for(sys.argv[1:] if arguments is None else arguments))
     given = parser.parse_args(arguments)
-    log_format = "text"
     try:
         log = _log_settings(given)
-        log_format = log.log_format
-        with logging_to_stderr(log_format, verbose=log.verbose), _termination_as_interrupt():
+        _LOG_FORMAT.set(log.log_format)
+        with logging_to_stderr(log.log_format, verbose=log.verbose), _termination_as_interrupt():
             refuse_credentials(vars(given))
             return int(given.handler(given))
     except PosRefineError as error:
         code = exit_code_of(error)
-        _say(log_format, type(error).__name__, code, str(error))
+        _say(type(error).__name__, code, str(error))
         return code
     except KeyboardInterrupt:
         code = ExitCode.INTERRUPTED
-        _say(log_format, "interrupted", code, when_interrupted)
+        _say("interrupted", code, when_interrupted)
         return code
+
+
+def _format_asked_for(arguments: Iterable[str]) -> str:
+    """Of errors before the command line could be read as a whole: as it seems to be meant."""
+    asked = find_settings(LogSettings, os.environ).get("log_format", "text")
+    words = iter(arguments)
+    for word in words:
+        if word == "--":
+            # What is behind it are another command's options.
+            break
+        name, equals, value = word.partition("=")
+        if name == "--log-format":
+            asked = value if equals else next(words, "")
+    return asked
 
 
 def _log_settings(given: argparse.Namespace) -> LogSettings:
@@ -166,9 +168,9 @@ def _termination_as_interrupt() -> Iterator[None]:
         signal.signal(signal.SIGTERM, before)
 
 
-def _say(log_format: str, name: str, code: ExitCode, message: str) -> None:
+def _say(name: str, code: ExitCode, message: str) -> None:
     """The last line of a job that did not do what it was asked, on standard error."""
-    if log_format == "json":
+    if _LOG_FORMAT.get() == "json":
         line = error_line(name, int(code), message)
     else:
         line = redacted(f"{name} (exit code {code}): {message}")
@@ -179,7 +181,7 @@ def leave(main: Callable[[], int]) -> NoReturn:
     """Run a job and end the process with its code.
 
     Without the interpreter's shutdown, in which threads of pyarrow can abort it. Errors that nobody foresaw
-    are shown with their traceback, and end with code 1.
+    are shown with their traceback, in JSON as a field of their one line, and end with code 1.
     """
     try:
         code = main()
@@ -192,9 +194,12 @@ def leave(main: Callable[[], int]) -> NoReturn:
         # Whoever read the output, such as `head`, has gone; there is nobody to tell.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = ExitCode.CRASH
-    except BaseException:  # noqa: BLE001 - the end of the process
-        print(redacted(traceback.format_exc()), end="", file=sys.stderr)
-        code = ExitCode.CRASH
+    except BaseException as error:  # noqa: BLE001 - the end of the process
+        code, lines = ExitCode.CRASH, traceback.format_exc()
+        if _LOG_FORMAT.get() == "json":
+            print(error_line(type(error).__name__, int(code), str(error), lines), file=sys.stderr)
+        else:
+            print(redacted(lines), end="", file=sys.stderr)
     logging.shutdown()
     sys.stdout.flush()
     sys.stderr.flush()

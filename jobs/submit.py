@@ -1,10 +1,10 @@
-"""Run a command on a standing cluster: `python jobs/submit.py --name NAME -- COMMAND ...`.
+"""Run a command on a standing cluster, and end with the command's own exit code.
 
-Shows what the command says, and ends with the command's own exit code, which `ray job submit` flattens to 0
-and 1, so that a scheduler can tell what is worth another try. The first try is the Ray job NAME-1, the next
-one NAME-2. While one of them is at work no other is begun: the same command, given again, follows it. The
-command is run on the head node, which must have what it names. Further exit codes: 1 crash, or no cluster
-answers; 75 interrupted, or the Ray job was stopped.
+`ray job submit` flattens that code to 0 and 1, which do not tell a scheduler what is worth another try. What
+the command says is shown. The first try is the Ray job NAME-1, the next one NAME-2. While one of them is at
+work no other is begun: the same command, given again, follows it. The command is run on the head node, which
+must have what it names. Further exit codes: 1 crash, or no cluster answers; 2 bad configuration or usage; 75
+interrupted, or the Ray job was stopped.
 """
 
 from __future__ import annotations
@@ -22,8 +22,11 @@ from typing import TYPE_CHECKING
 # Python puts a script's own folder on its path; the packages lie beside that folder.
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from jobs.start import job_parser, leave, run_job
+from jobs.start import job_parser, leave, run_job, take
 from pipeline.exit_codes import ExitCode
+from pipeline.settings.command_line import settings_given
+from pipeline.settings.sources import load_settings, refuse_credentials
+from pipeline.settings.submit import SubmitSettings
 
 if TYPE_CHECKING:
     from ray.job_submission import JobDetails, JobSubmissionClient
@@ -47,33 +50,35 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def parser() -> argparse.ArgumentParser:
     """The command line; `handler` runs the job."""
-    parser = job_parser("submit.py", str(__doc__))
-    parser.set_defaults(handler=_submit)
-    add = parser.add_argument
-    add("--name", required=True, help="of the Ray job; tries are numbered from 1 on")
-    add(
-        "--address", metavar="URL", help="of the cluster's dashboard, http://HEAD:8265 (default: RAY_ADDRESS)"
+    top = job_parser("submit.py", str(__doc__))
+    take(top, SubmitSettings, lambda settings: _submit(settings, ()))
+    top.add_argument("command", nargs="+", metavar="COMMAND", help="what to run, behind a --")
+    top.set_defaults(
+        handler=lambda given: _submit(
+            load_settings(SubmitSettings, settings_given(given, SubmitSettings)), given.command
+        )
     )
-    add("command", nargs="+", help="what to run, behind a --")
-    return parser
+    return top
 
 
-def _submit(given: argparse.Namespace) -> int:
+def _submit(settings: SubmitSettings, command: Sequence[str]) -> int:
     from ray.exceptions import RayError
     from ray.job_submission import JobSubmissionClient
 
+    # An option's value may be in one word with it.
+    refuse_credentials({"command": [word.partition("=")[2] for word in command]})
     try:
-        client = JobSubmissionClient(given.address)
-        tries = tries_of(given.name, client.list_jobs())
+        client = JobSubmissionClient(settings.address)
+        tries = tries_of(settings.name, client.list_jobs())
         number = tries[-1][0] if tries else 0
         if not tries or tries[-1][1].status.is_terminal():
             number += 1
-            client.submit_job(entrypoint=shlex.join(given.command), submission_id=f"{given.name}-{number}")
+            client.submit_job(entrypoint=shlex.join(command), submission_id=f"{settings.name}-{number}")
     except (ConnectionError, RuntimeError, RayError) as error:
         # Of many lines the first says what is wrong: nobody answers, or the token is not the cluster's.
         logger.error("the cluster takes no job: %s", str(error).strip().partition("\n")[0])
         return ExitCode.CRASH
-    submission = f"{given.name}-{number}"
+    submission = f"{settings.name}-{number}"
     logger.info("Ray job %s", submission)
     _show_log(client, submission)
     return exit_code_of_job(_when_ended(client, submission))

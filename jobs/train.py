@@ -1,4 +1,4 @@
-"""Train a network: `python jobs/train.py --images URI --annotations FILE --output URI`; see `--help`.
+"""Train a network on annotated photographs, on rendered scenes, or on both.
 
 Running the same command again goes on from the last durable checkpoint.
 Exit codes: 0 complete, 1 training or storage failed, 2 bad configuration or usage, 4 the output belongs to a

@@ -1,4 +1,4 @@
-"""Train the rescoring network on the poses of runs: `python jobs/train_score.py --run URI ...`.
+"""Train the rescoring network on the poses of runs.
 
 The runs are of the annotate job over the annotated training images, without a rescoring network. One is
 enough; one for every set of test scales that the network will rescore is best.

@@ -5,7 +5,9 @@ from __future__ import annotations
 from prometheus_client import CollectorRegistry, Gauge, generate_latest, push_to_gateway
 
 from pipeline.evaluation.result import Evaluation
+from pipeline.telling import TIMEOUT_S, told
 from posrefine.metrics import CocoMetrics, CrowdPoseMetrics
+from posrefine.redaction import redacted
 
 __all__ = ["encode_gauges", "push_gauges"]
 
@@ -24,16 +26,19 @@ def encode_gauges(evaluation: Evaluation) -> bytes:
 def push_gauges(evaluation: Evaluation, gateway: str) -> None:
     """Push the gauges, in the place of those of an earlier evaluation of the same run.
 
-    Raises:
-        OSError: the gateway cannot be reached.
+    The results are written by then: a gateway that is away, or an address that is none, is a warning.
     """
-    registry = _registry(evaluation, ("protocol", "model"))
-    push_to_gateway(gateway, job=_JOB, registry=registry, grouping_key={"run": evaluation.predictions})
+    registry, group = _registry(evaluation, ("protocol", "model")), {"run": redacted(evaluation.predictions)}
+    told(
+        "the numbers were not pushed",
+        gateway,
+        lambda: push_to_gateway(gateway, job=_JOB, registry=registry, grouping_key=group, timeout=TIMEOUT_S),
+    )
 
 
 def _registry(evaluation: Evaluation, common: tuple[str, ...]) -> CollectorRegistry:
     known = {
-        "run": evaluation.predictions,
+        "run": redacted(evaluation.predictions),
         "protocol": evaluation.protocol,
         "model": evaluation.model or "",
     }

@@ -33,6 +33,9 @@ __all__ = [
 ]
 
 _LONGEST_NAME_BYTES = 255
+_LONGEST_PATH_BYTES = 768
+"""An S3 key has 1,024 with the prefix that an export goes to, which may be a quarter of them."""
+_HASH_DIGITS = 16
 
 
 @dataclass(frozen=True)
@@ -250,7 +253,10 @@ class PathsInFolder:
         self._taken: set[int] = set()
 
     def of(self, key: str) -> str:
-        """The path for an image, with the suffix in place of the image's own; too long names are cut.
+        """The path for an image, with the suffix in place of the image's own.
+
+        Names that are too long are cut, and of too long paths the folders that are too many left out; a hash
+        of the whole tells them apart.
 
         Raises:
             ConfigurationError: another image has the same path.
@@ -261,7 +267,7 @@ class PathsInFolder:
         ]
         parts = parts or ["image"]
         whole = PurePosixPath(*parts)
-        path = str(PurePosixPath(*map(_cut, whole.parts[:-1]), _cut(whole.stem, self._suffix)))
+        path = self._shortened(PurePosixPath(*map(_cut, whole.parts[:-1]), _cut(whole.stem, self._suffix)))
         # A million paths would be a hundred megabytes; their hashes are a third of that.
         mark = hash(path)
         if mark in self._taken:
@@ -272,6 +278,19 @@ class PathsInFolder:
         self._taken.add(mark)
         return path
 
+    def _shortened(self, path: PurePosixPath) -> str:
+        encoded = str(path).encode(errors="surrogatepass")
+        if len(encoded) <= _LONGEST_PATH_BYTES:
+            return str(path)
+        mark = f"-{hashlib.sha256(encoded).hexdigest()[:_HASH_DIGITS]}{self._suffix}"
+        kept, room = list[str](), _LONGEST_PATH_BYTES - _LONGEST_NAME_BYTES
+        for folder in path.parts[:-1]:
+            room -= len(folder.encode(errors="surrogatepass")) + 1
+            if room < 0:
+                break
+            kept.append(folder)
+        return "/".join([*kept, _start_of(path.stem, _LONGEST_NAME_BYTES - len(mark)) + mark])
+
 
 def _cut(name: str, suffix: str = "") -> str:
     """The name with its suffix, no longer than file systems take; what is cut leaves a hash."""
@@ -279,6 +298,10 @@ def _cut(name: str, suffix: str = "") -> str:
     encoded = whole.encode(errors="surrogatepass")
     if len(encoded) <= _LONGEST_NAME_BYTES:
         return whole
-    mark = "-" + hashlib.sha256(encoded).hexdigest()[:16] + suffix
-    kept = name.encode(errors="surrogatepass")[: _LONGEST_NAME_BYTES - len(mark)]
-    return kept.decode(errors="ignore") + mark
+    mark = f"-{hashlib.sha256(encoded).hexdigest()[:_HASH_DIGITS]}{suffix}"
+    return _start_of(name, _LONGEST_NAME_BYTES - len(mark)) + mark
+
+
+def _start_of(text: str, longest_bytes: int) -> str:
+    """As much of it as its first bytes are, in whole characters."""
+    return text.encode(errors="surrogatepass")[:longest_bytes].decode(errors="ignore")

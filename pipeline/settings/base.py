@@ -7,7 +7,21 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
-__all__ = ["Device", "Floats", "Settings", "Skeleton", "Texts", "groups_of", "one_or_more", "public_name"]
+__all__ = [
+    "LARGEST_NUMBER",
+    "Device",
+    "Floats",
+    "Seed",
+    "Settings",
+    "Skeleton",
+    "Texts",
+    "groups_of",
+    "one_or_more",
+    "public_name",
+]
+
+LARGEST_NUMBER = 2**53
+"""Up to it every reader of JSON has whole numbers as they were written."""
 
 
 def one_or_more(value: object) -> object:
@@ -23,6 +37,8 @@ Floats = Annotated[tuple[float, ...], BeforeValidator(one_or_more)]
 """Numbers; as text with commas between them."""
 Texts = Annotated[tuple[str, ...], BeforeValidator(one_or_more)]
 """Texts; with commas between them, on the command line also one behind the other."""
+Seed = Annotated[int, Field(ge=0, le=LARGEST_NUMBER)]
+"""Of whatever is drawn at random; Torch, NumPy and the records of outputs take all of them."""
 Device = Literal["auto", "cpu", "cuda"]
 """`auto` takes a GPU where there is one; the same in every job."""
 Skeleton = Literal["coco", "crowdpose"]

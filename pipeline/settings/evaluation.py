@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from pipeline.settings.base import Settings, Skeleton
+from pipeline.settings.base import Seed, Settings, Skeleton
 from pipeline.settings.outputs import AsOf, Source
 
 __all__ = ["EvaluationSettings", "OutputAgreementSettings", "SubmissionSettings"]
@@ -33,7 +33,7 @@ class _Score(Settings):
     )
     numbers_only: bool = Field(False, description="no intervals, breakdowns, error kinds and calibration")
     draws: int = Field(1000, ge=1, description="resampled sets of the bootstrap")
-    seed: int = Field(0, ge=0, description="of the bootstrap")
+    seed: Seed = Field(0, description="of the bootstrap")
     distributed: bool | None = Field(None, description="match in Ray tasks; by default above 100,000 images")
     as_of: AsOf = None
     source: Source = "corrected"

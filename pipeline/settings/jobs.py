@@ -23,6 +23,7 @@ from pipeline.settings.review import (
 )
 from pipeline.settings.review_tasks import TasksSettings
 from pipeline.settings.run import EstimateSettings
+from pipeline.settings.submit import SubmitSettings
 from pipeline.settings.sync import SyncSettings
 from pipeline.settings.train_score import ScoreSettings
 from pipeline.settings.training import TrainSettings
@@ -34,6 +35,6 @@ ALL_SETTINGS: tuple[type[Settings], ...] = (
     *(RetrySettings, ReplaySettings, ExportSettings),
     *(EvaluationSettings, SubmissionSettings, OutputAgreementSettings),
     *(QueuesSettings, SelectSettings, TasksSettings, ImportSettings, UndoSettings, ReviewerAgreementSettings),
-    *(TrainSettings, ScoreSettings, PackSettings, OverlapSettings, LogSettings),
+    *(TrainSettings, ScoreSettings, PackSettings, OverlapSettings, SubmitSettings, LogSettings),
 )
 """What jobs read from the environment: a variable of one job is no mistake when another one runs."""

@@ -6,9 +6,12 @@ from typing import Annotated, Literal, Self
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from pipeline.settings.base import Settings, Skeleton
+from pipeline.settings.base import LARGEST_NUMBER, Seed, Settings, Skeleton
 
-__all__ = ["PackSettings"]
+__all__ = ["ANNOTATION_IDS_PER_SCENE", "PackSettings"]
+
+ANNOTATION_IDS_PER_SCENE = 100
+"""Ids of a scene's persons count from so many times its image's id."""
 
 
 def _split_range(value: object) -> object:
@@ -42,7 +45,7 @@ class _Source(Settings):
 class _Scenes(Settings):
     """Scenes."""
 
-    seed: int = Field(0, ge=0, description="of the first scene")
+    seed: Seed = Field(0, description="of the first scene")
     scenes: Literal["all", "easy", "hard", "medium", "train"] = Field("all", description="how crowded")
     people: _Range | None = Field(None, description="persons in a scene: a number, or LOW-HIGH")
     skeleton: Skeleton = Field("coco", description="joint convention of the scenes' annotations")
@@ -57,4 +60,15 @@ class PackSettings(_Scenes, _Source, _Shards):
             raise ValueError("--images and --annotations belong together")
         if (self.images is None) == (self.synthetic is None):
             raise ValueError("give either --images with --annotations, or --synthetic")
+        return self
+
+    @model_validator(mode="after")
+    def _has_ids_for_all_persons(self) -> Self:
+        scenes = self.synthetic or 0
+        highest = LARGEST_NUMBER // ANNOTATION_IDS_PER_SCENE - scenes - 1
+        if scenes and self.seed > highest:
+            raise ValueError(
+                f"--seed {self.seed}: the ids of persons in {scenes} scenes from there on would be above "
+                f"{LARGEST_NUMBER}; give {highest} at most"
+            )
         return self

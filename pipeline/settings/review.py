@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from pipeline.settings.base import Settings
+from pipeline.settings.base import Seed, Settings
 from pipeline.settings.outputs import AsOf, OutputSettings
 from pipeline.settings.review_tasks import LabellingTool
 
@@ -26,11 +26,13 @@ class _Select(Settings):
     control_share: float = Field(
         0.1, ge=0, le=1, description="of the budget, drawn at random from all images that did not fail"
     )
-    per_folder: int | None = Field(None, ge=1, description="most images of a folder; any number")
+    per_folder: int | None = Field(
+        None, ge=1, description="images of a folder after which signals choose no more of it; any number"
+    )
     against: str | None = Field(
         None, description="output of another run over the same images, to compare persons with"
     )
-    seed: int = Field(0, description="of the draw, and of the order of equals")
+    seed: Seed = Field(0, description="of the draw, and of the order of equals")
     as_of: AsOf = None
 
 
@@ -89,7 +91,7 @@ class _Agreement(Settings):
         None, description="id of the queue; the last one of which anything was reviewed"
     )
     draws: int = Field(1000, ge=1, description="resampled sets of the bootstrap, for AP")
-    seed: int = Field(0, ge=0, description="of the bootstrap")
+    seed: Seed = Field(0, description="of the bootstrap")
     as_json: bool = Field(False, alias="json", description="for programs: one JSON object")
 
 

@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from pipeline.settings.base import Settings, Texts
+from pipeline.settings.base import Seed, Settings, Texts
 from pipeline.settings.outputs import OutputSettings
 
 __all__ = ["LabellingTool", "TasksSettings"]
@@ -34,7 +34,7 @@ class _People(Settings):
 
     reviewers: Texts = Field((), description="names; each gets a file with a share of the images")
     overlap: float = Field(0.0, ge=0, le=1, description="share of the images that two reviewers get")
-    seed: int = Field(0, description="another one makes other shares")
+    seed: Seed = Field(0, description="another one makes other shares")
 
 
 class TasksSettings(_People, _Tasks, OutputSettings):

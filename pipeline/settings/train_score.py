@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from pipeline.settings.base import Settings, Skeleton, Texts
+from pipeline.settings.base import Seed, Settings, Skeleton, Texts
 
 __all__ = ["ScoreSettings"]
 
@@ -25,7 +25,7 @@ class _Recipe(Settings):
     epochs: int = Field(20, ge=1, description="times that every pose is seen")
     batch_size: int = Field(1024, ge=1, description="poses of one step")
     learning_rate: float = Field(1e-3, gt=0, description="highest learning rate")
-    seed: int = Field(0, ge=0, description="of the first weights and the order of poses")
+    seed: Seed = Field(0, description="of the first weights and the order of poses")
 
 
 class ScoreSettings(_Recipe, _Data):

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, BeforeValidator, Field
 
 from pipeline.images.exif_rule import ExifRule
-from pipeline.settings.base import Device, Floats, Settings, Skeleton, Texts, one_or_more
+from pipeline.settings.base import Device, Floats, Seed, Settings, Skeleton, Texts, one_or_more
 
 __all__ = ["ClusterSettings", "DataSettings", "NetworkSettings", "RecipeSettings", "ViewSettings"]
 
@@ -66,9 +66,7 @@ class DataSettings(Settings):
     synthetic_shares: Floats = Field(
         (), description="share of the views for each of --synthetic; by their numbers of scenes"
     )
-    synthetic_seed: int = Field(
-        10_000_000, ge=0, description="of the first scene; other seeds are other scenes"
-    )
+    synthetic_seed: Seed = Field(10_000_000, description="of the first scene; other seeds are other scenes")
     scene_cache: Path | None = Field(
         None, description="folder on every machine where scenes are kept once rendered"
     )
@@ -142,7 +140,7 @@ class RecipeSettings(Settings):
     offset_cells: int | None = Field(
         None, ge=1, description="cells of a view where offsets are computed, those around persons first; all"
     )
-    seed: int = Field(0, ge=0, description="of the first weights, data order and augmentation")
+    seed: Seed = Field(0, description="of the first weights, data order and augmentation")
 
 
 class ViewSettings(Settings):

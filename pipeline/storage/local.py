@@ -69,12 +69,16 @@ class LocalStore:
             unfinished.replace(uri)
 
     def replace(self, uri: str, data: bytes, etag: str) -> str:
-        """Write the file in place of the one with that etag; its writers take turns by the folder's lock."""
+        """Write the file in place of the one with that etag; its writers take turns by the folder's lock.
+
+        Raises:
+            ConditionUnsupported: the file system has no locks; `Storage.probe_conditions` finds that out.
+        """
         path = Path(uri)
         with (
             _errors_named(uri, "replace"),
             _written_beside(path, data) as unfinished,
-            _turn(path.parent, self._options.deadline_s),
+            self._turn(path.parent),
         ):
             try:
                 _require_same(uri, path.stat(), etag)
@@ -102,6 +106,25 @@ class LocalStore:
         ):
             if not self._move_if_free(unfinished, Path(uri)):
                 raise ObjectExists(f"{uri}: exists already")
+
+    @contextmanager
+    def _turn(self, folder: Path) -> Iterator[None]:
+        """The block has the folder's lock, which its holder loses with its process; others wait for it.
+
+        Without conditional replaces there are no turns: then writers only look before they move.
+        """
+        if not self._options.conditional_replaces:
+            yield
+            return
+        descriptor, until = os.open(folder, os.O_RDONLY), time.monotonic() + self._options.deadline_s
+        try:
+            while not _is_locked_now(descriptor, folder):
+                if time.monotonic() > until:
+                    raise BlockingIOError(errno.EWOULDBLOCK, "other writers hold the folder's lock")
+                time.sleep(_LOOK_AGAIN_S)
+            yield
+        finally:
+            os.close(descriptor)
 
     def _move_if_free(self, unfinished: Path, path: Path) -> bool:
         if not self._options.create_only_puts:
@@ -138,28 +161,15 @@ class LocalStore:
             yield from _walk(uri, ancestors=())
 
 
-@contextmanager
-def _turn(folder: Path, patience_s: float) -> Iterator[None]:
-    """The block has the folder's lock, which its holder loses with its process; others wait for it.
-
-    A file system without locks has no turns: then writers only look before they move.
-    """
-    descriptor, until = os.open(folder, os.O_RDONLY), time.monotonic() + patience_s
+def _is_locked_now(descriptor: int, folder: Path) -> bool:
+    """Whether this process has the folder's lock from now on; others may have it."""
     try:
-        while True:
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                if time.monotonic() > until:
-                    raise
-                time.sleep(_LOOK_AGAIN_S)
-            except OSError:
-                break
-            else:
-                break
-        yield
-    finally:
-        os.close(descriptor)
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError as error:
+        raise ConditionUnsupported(f"{folder}: this file system locks no folder: {error}") from error
+    return True
 
 
 def _etag(stat: os.stat_result) -> str:

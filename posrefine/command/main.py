@@ -11,11 +11,13 @@ import logging
 import os
 import signal
 import sys
+import traceback
 from collections.abc import Callable, Sequence
 from importlib import import_module
 
-from posrefine import __version__
+from posrefine.command.arguments import Parser, Version
 from posrefine.errors import ConfigurationError, PosRefineError
+from posrefine.redaction import redacted
 from posrefine.score_floor import SCORE_FLOOR
 
 __all__ = ["main", "parser"]
@@ -32,7 +34,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command that the command line names; returns the exit code."""
     parsed = parser().parse_args(arguments)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    logging.basicConfig(format="%(message)s")
+    said = logging.StreamHandler()
+    said.setFormatter(_WithoutSecrets("%(message)s"))
+    logging.basicConfig(handlers=[said])
     logging.getLogger("posrefine").setLevel(logging.INFO)  # a download of weights tells how far it is
     # Imported when needed: a list of networks or a usage message waits for no Torch.
     module, _, function = parsed.runs.partition(":")
@@ -41,7 +45,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         code = run(parsed)
         sys.stdout.flush()
     except PosRefineError as error:
-        print(f"posrefine: error: {error}", file=sys.stderr)
+        print(redacted(f"posrefine: error: {error}"), file=sys.stderr)
         return _BAD_CONFIGURATION if isinstance(error, ConfigurationError) else _CRASH
     except KeyboardInterrupt:
         print("posrefine: interrupted", file=sys.stderr)
@@ -51,17 +55,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return _COMPLETE
     except OSError as error:
-        print(f"posrefine: error: {error}", file=sys.stderr)
+        print(redacted(f"posrefine: error: {error}"), file=sys.stderr)
+        return _CRASH
+    except Exception:  # noqa: BLE001 - the end of the process
+        # Python's own report would quote an address with its secrets.
+        print(redacted(traceback.format_exc()), end="", file=sys.stderr)
         return _CRASH
     return code
 
 
+class _WithoutSecrets(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        return redacted(super().format(record))
+
+
 def parser() -> argparse.ArgumentParser:
     """The command line: `runs` names the function that does what it asks for."""
-    top = argparse.ArgumentParser(
-        prog="posrefine", description="Poses of people in photographs.", allow_abbrev=False
-    )
-    top.add_argument("--version", action="version", version=f"posrefine {__version__}")
+    top = Parser(prog="posrefine", description="Poses of people in photographs.", allow_abbrev=False)
+    top.add_argument("--version", action=Version)
     commands = top.add_subparsers(required=True, metavar="command")
 
     predict = commands.add_parser(

@@ -17,6 +17,7 @@ from posrefine.inference.predictor import Predictor
 from posrefine.loading import load
 from posrefine.photographs import pixels_of
 from posrefine.poses import Poses
+from posrefine.redaction import redacted
 
 __all__ = ["predict"]
 
@@ -40,7 +41,7 @@ def predict(arguments: argparse.Namespace) -> int:
         scales=arguments.scales,
     )
     if predictor.weights is not None and predictor.weights.note:
-        print(f"note: {predictor.weights.note}", file=sys.stderr)
+        print(redacted(f"note: {predictor.weights.note}"), file=sys.stderr)
     rows, failed = [], 0
     for path in paths:
         try:
@@ -48,18 +49,19 @@ def predict(arguments: argparse.Namespace) -> int:
             everyone = predictor(pixels)
         except ImageError as error:
             failed += 1
-            print(f"{path}: {error.status}: {error}", file=sys.stderr)
-            rows.append({"image": str(path), "status": str(error.status), "error": str(error)})
+            print(redacted(f"{path}: {error.status}: {error}"), file=sys.stderr)
+            row = {"image": _named(path), "status": str(error.status), "error": redacted(str(error))}
+            rows.append(row)
             continue
         poses = everyone.filter(min_score=arguments.min_score)
         height, width = pixels.shape[:2]
         size = {"width": width, "height": height}
         below = len(everyone) - len(poses)
         persons = {"persons": poses.to_dict()["persons"], "persons_below": below}
-        rows.append({"image": str(path), "status": "ok", **size, **persons})
+        rows.append({"image": _named(path), "status": "ok", **size, **persons})
         if arguments.json != _STANDARD_OUTPUT:
             more = f"; {below} more below {arguments.min_score:g}" if below else ""
-            print(f"{path}: {_summary(poses)}{more}")
+            print(f"{_named(path)}: {_summary(poses)}{more}")
         if drawings is not None:
             drawings[path].parent.mkdir(parents=True, exist_ok=True)
             poses.draw(pixels).save(drawings[path])
@@ -79,6 +81,11 @@ def _photographs(named: Sequence[str]) -> Iterator[Path]:
             if path not in seen:
                 seen.add(path)
                 yield path
+
+
+def _named(path: Path) -> str:
+    """A file by its name, whatever that holds; what is none may be an address that was taken for one."""
+    return str(path) if path.exists() else redacted(str(path))
 
 
 def _is_photograph(path: Path) -> bool:
@@ -107,7 +114,7 @@ def _summary(poses: Poses) -> str:
 def _about(predictor: Predictor, min_score: float) -> dict[str, Any]:
     info = predictor.weights
     return {
-        "weights": info and info.origin,
+        "weights": info and redacted(info.origin),
         "weights_sha256": info and info.sha256,
         "note": info and info.note,
         "input_size": predictor.input_size,

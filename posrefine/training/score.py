@@ -8,6 +8,7 @@ the mirrored pose.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -15,12 +16,14 @@ import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
 
-from posrefine.errors import TrainingError
+from posrefine.errors import ConfigurationError, TrainingError
 from posrefine.metrics import GroundTruth, object_keypoint_similarity
 from posrefine.modeling.score_net import ScoreNet, score_features
 from posrefine.skeletons import Skeleton
 
 __all__ = ["ScoreExamples", "ScoreRecipe", "best_oks", "train_score_net"]
+
+_SEEDS = 2**64
 
 
 @dataclass(frozen=True)
@@ -44,12 +47,29 @@ class ScoreExamples:
 
 @dataclass(frozen=True)
 class ScoreRecipe:
-    """DEKR's numbers: the rate falls to a tenth at half and at three quarters of the run."""
+    """DEKR's numbers: the rate falls to a tenth at half and at three quarters of the run.
+
+    Attributes:
+        epochs: times that every pose is seen.
+        batch_size: poses of one step.
+        learning_rate: the highest one.
+        seed: of the first weights and the order of poses, 0 to 2**64 - 1, which Torch takes.
+
+    Raises:
+        ConfigurationError: a number that no training can have.
+    """
 
     epochs: int = 20
     batch_size: int = 1024
     learning_rate: float = 1e-3
     seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name in ("epochs", "batch_size", "learning_rate"):
+            if not 0 < getattr(self, name) < math.inf:
+                raise ConfigurationError(f"{name} is {getattr(self, name)}: give a number above 0")
+        if not 0 <= self.seed < _SEEDS:
+            raise ConfigurationError(f"seed is {self.seed}: give 0 or a number above it, below 2**64")
 
     def learning_rate_at(self, epoch: int) -> float:
         """The rate of epoch `epoch`, from 0."""

@@ -157,6 +157,58 @@ def test_errors_and_log_lines_are_objects_where_programs_read_them(
     assert warning["time"] <= error["time"]
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--log-format", "json", "status", "--output", "/o", "--no-such-option", SECRET],
+        ["status", "--output", "/o", "--no-such-option", SECRET, "--log-format=json"],
+        ["export", "--format", SECRET, "--log-format", "json"],
+    ],
+)
+def test_what_is_wrong_with_a_command_line_is_an_object_too(
+    arguments: list[str], capsys: pytest.CaptureFixture[str]
+):
+    with pytest.raises(SystemExit) as ended:
+        jobs.annotate.main(arguments)
+    assert ended.value.code == 2
+    error = json.loads(capsys.readouterr().err)
+    assert (error["level"], error["error"], error["exit_code"]) == ("error", "usage", 2)
+    assert error["message"].startswith("annotate.py")
+    assert "s3://***@bucket/x" in error["message"]
+
+
+def test_what_stands_behind_two_dashes_asks_for_no_form(capsys: pytest.CaptureFixture[str]):
+    with pytest.raises(SystemExit):
+        jobs.submit.main(["--no-such-option", "--", "python", "x.py", "--log-format", "json"])
+    assert capsys.readouterr().err.startswith("usage: submit.py")
+
+
+@pytest.mark.parametrize("from_environment", [False, True])
+def test_an_error_that_nobody_foresaw_is_one_object_with_its_traceback(from_environment: bool):
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    arguments = ["--fail", "--log-format", "json"]
+    if from_environment:
+        environment["POSREFINE_LOG_FORMAT"] = arguments.pop()
+        arguments.pop()
+    done = subprocess.run(
+        [sys.executable, "-c", JOB, *arguments], env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 1
+    error = json.loads(done.stderr)
+    assert (error["level"], error["error"], error["exit_code"]) == ("error", "RuntimeError", 1)
+    assert error["message"] == "at http://***@host/"
+    assert error["traceback"].startswith("Traceback (most recent call last):\n")
+    assert error["traceback"].endswith("RuntimeError: at http://***@host/\n")
+    assert "hunter2" not in done.stderr
+
+
+@pytest.mark.parametrize("job", MAINS)
+def test_no_help_has_a_usage_line_written_by_hand(job: str, capsys: pytest.CaptureFixture[str]):
+    with pytest.raises(SystemExit):
+        MAINS[job](["--help"])
+    assert not re.search(r"python jobs/|jobs/\w+\.py .*--", capsys.readouterr().out)
+
+
 def test_the_form_of_log_lines_may_come_from_the_environment(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ):

@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+from typing import Any
+
 import pytest
+import ray.job_submission
 from ray.job_submission import JobDetails, JobStatus, JobType
 
-from jobs.submit import exit_code_of_job, tries_of
+from jobs.submit import exit_code_of_job, main, tries_of
+
+COMMAND = ["--", "python", "job.py", "--name", "of the command", "--log-format", "json"]
 
 
 def job(submission: str | None, status: JobStatus = JobStatus.FAILED, code: int | None = None) -> JobDetails:
@@ -42,3 +49,70 @@ def test_the_exit_code_is_that_of_the_command_or_says_why_there_is_none(
     status: JobStatus, code: int | None, expected: int
 ):
     assert exit_code_of_job(job("night-1", status, code)) == expected
+
+
+class Cluster:
+    """In the place of Ray's client: whom it was asked for and what it was given; nobody answers then."""
+
+    asked: dict[str, Any]
+
+    def __init__(self, address: str | None) -> None:
+        Cluster.asked = {"address": address}
+
+    def list_jobs(self) -> list[JobDetails]:
+        return []
+
+    def submit_job(self, **given: str) -> None:
+        Cluster.asked |= given
+        raise ConnectionError("nobody there")
+
+
+@pytest.fixture
+def cluster(monkeypatch: pytest.MonkeyPatch) -> type[Cluster]:
+    monkeypatch.setattr(ray.job_submission, "JobSubmissionClient", Cluster)
+    Cluster.asked = {}
+    return Cluster
+
+
+@pytest.mark.parametrize("source", ["command line", "environment", "file"])
+def test_name_and_address_come_from_where_settings_of_all_jobs_do(
+    source: str, cluster: type[Cluster], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    given = {"name": "night", "address": "http://head:8265"}
+    (tmp_path / "c.yaml").write_text(
+        json.dumps(given if source == "file" else {"name": "less", "address": "x"})
+    )
+    options = ["--config", str(tmp_path / "c.yaml")]
+    if source == "environment":
+        for name, value in given.items():
+            monkeypatch.setenv(f"POSREFINE_{name.upper()}", value)
+    elif source == "command line":
+        monkeypatch.setenv("POSREFINE_NAME", "less")
+        options += [word for name, value in given.items() for word in (f"--{name}", value)]
+    assert main([*options, *COMMAND]) == 1
+    assert cluster.asked == {
+        "address": "http://head:8265",
+        "submission_id": "night-1",
+        "entrypoint": "python job.py --name 'of the command' --log-format json",
+    }
+
+
+def test_the_environment_is_checked_before_anybody_is_asked(
+    cluster: type[Cluster], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    assert main(COMMAND) == 2
+    assert "setting name: missing; give --name, POSREFINE_NAME or" in capsys.readouterr().err
+    monkeypatch.setenv("POSREFINE_NAMES", "night")
+    assert main(["--name", "night", *COMMAND]) == 2
+    assert "did you mean POSREFINE_NAME?" in capsys.readouterr().err
+    assert cluster.asked == {}
+
+
+def test_credentials_in_a_word_with_their_option_are_not_handed_to_the_cluster(
+    cluster: type[Cluster], capsys: pytest.CaptureFixture[str]
+):
+    assert main(["--name", "night", "--", "python", "job.py", "--output=s3://KEY:hunter2@bucket/x"]) == 2
+    said = capsys.readouterr().err
+    assert "setting command: holds credentials" in said
+    assert "hunter2" not in said
+    assert cluster.asked == {}

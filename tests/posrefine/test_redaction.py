@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from posrefine import redaction
 from posrefine.redaction import holds_credentials, redacted, redacted_values
 
 
@@ -37,6 +38,18 @@ from posrefine.redaction import holds_credentials, redacted, redacted_values
         ("http://h/x?a=1&access_token=abc#top", "http://h/x?a=1&access_token=***#top"),
         ("http://h/x?PASSWORD=abc", "http://h/x?PASSWORD=***"),
         ("(http://h/x?token=a.b:c): refused", "(http://h/x?token=***): refused"),
+        ("http://h/x?key=a&pass=b&jwt=c&bearer=d", "http://h/x?key=***&pass=***&jwt=***&bearer=***"),
+        (
+            "http://h/x?user_pass=a&secret_key=b&next=?token=c",
+            "http://h/x?user_pass=***&secret_key=***&next=?token=***",
+        ),
+        ("Pushgateway user:pa/ss@host:9091: refused", "Pushgateway ***@host:9091: refused"),
+        ("http://user:12/34@host/x: no", "http://***@host/x: no"),
+        ("http://user:70000/4@host/x", "http://***@host/x"),
+        ("cannot read http://u:p w@host, nor a@b", "cannot read http://***@host, nor a@b"),
+        ("http://u:p?w@host/x", "http://***@host/x"),
+        ("--pushgateway=token@host:9091", "--pushgateway=***@host:9091"),
+        ("'dG9rZW4==@[::1]:9091/x'", "'***@[::1]:9091/x'"),
     ],
 )
 def test_secrets_are_replaced_and_the_rest_stays(text: str, shown: str):
@@ -58,6 +71,16 @@ def test_secrets_are_replaced_and_the_rest_stays(text: str, shown: str):
         "at 12:30:/data/a@b.jpg",
         "file:/data/a@2x.jpg",
         "images/a:b@2x.jpg",
+        "photos/a@2x.jpg",
+        "s3://bucket/a@b/c.jpg",
+        "name@example.org",
+        "a@2x.jpg:12: no image",
+        "http://host:443/a@b/c.jpg",
+        "http://host:81/x is gone; ask ops@example.org",
+        "http://host:8080: refused; ask ops@example.org",
+        "http://[::1]:9091/x: refused; ask ops@example.org",
+        "s3://bucket/x: refused; ask ops@example.org",
+        "http://host/x?image_key=a&monkey=b&compass=c",
     ],
 )
 def test_text_without_secrets_stays_as_it_is(text: str):
@@ -78,6 +101,10 @@ def test_text_without_secrets_stays_as_it_is(text: str):
         "//k:s@b",
         "s3:k:s@b",
         "S3:/k:s/t@b",
+        "user:pa/ss@host:9091",
+        "http://user:12/34@host/x",
+        "http://u:p w@host",
+        "token@host:9091",
     ],
 )
 def test_an_address_with_somebody_before_its_host_holds_credentials(address: str):
@@ -93,6 +120,46 @@ _WORDS = st.text("abcXYZ019+/=_-", min_size=8, max_size=40)
 def test_no_secret_of_an_s3_address_is_left_whatever_stands_around_it(key: str, secret: str, around: str):
     shown = redacted(f"reading {around}s3://{key}:{secret}@bucket/x{around}: refused")
     assert shown == f"reading {around}s3://***@bucket/x{around}: refused"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "@ " + "a." * 50_000,
+        "@ " + "http://a:b" * 25_000,
+        "x@" + "=//x:y" * 25_000,
+        "@" + "a:," * 50_000,
+        "a:," * 50_000 + "/x@y",
+        "http://a:b/" * 25_000 + "?x@y",
+        "http://u:p " * 25_000 + "@",
+        "a:b@" * 50_000 + "@",
+        "[::1" * 50_000 + "@",
+        "@a" * 50_000,
+        "http://h:" + "9" * 200_000 + "@",
+        "?token=" + ":" * 200_000 + "a",
+        "&" + "a." * 50_000 + "=",
+    ],
+    ids=lambda text: text[:12],
+)
+def test_whatever_a_text_is_made_of_it_is_looked_through_a_few_times_only(text: str):
+    """Were each beginning of an address looked at up to the end of the text, one of these took hours."""
+    assert len(redacted(text)) < 2 * len(text)
+    assert holds_credentials(text) in (True, False)
+
+
+def test_each_mark_of_an_address_is_looked_for_once(monkeypatch: pytest.MonkeyPatch):
+    looked = 0
+    next_ = redaction._Marks._next
+
+    def counted(marks: redaction._Marks, mark: str, start: int) -> int:
+        nonlocal looked
+        looked += 1
+        return next_(marks, mark, start)
+
+    monkeypatch.setattr(redaction._Marks, "_next", counted)
+    addresses = 2000
+    assert redacted("http://h/a,u:p/," * addresses + "@") == "http://h/a,u:p/," * addresses + "@"
+    assert addresses < looked < 30 * addresses
 
 
 def test_plain_data_is_redacted_however_deep():

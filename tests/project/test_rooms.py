@@ -16,7 +16,7 @@ FORBIDDEN = {
     "jobs": set(),
 }
 
-LEAVES = {"exit_codes", "live_line", "ray_session", "svg"}
+LEAVES = {"exit_codes", "live_line", "ray_session", "svg", "telling"}
 """Modules in pipeline's own root, which import no wing; all but `ray_session` are free for all to import."""
 
 # What each wing of pipeline may import of the others.

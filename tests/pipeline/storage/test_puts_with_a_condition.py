@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -14,6 +15,7 @@ from support.faultproxy import FaultProxy
 from pipeline.storage import Storage, StorageOptions, forget_clients
 from pipeline.storage.uris import join_uri
 from posrefine.errors import (
+    ConditionUnsupported,
     ObjectChanged,
     ObjectExists,
     ObjectMissing,
@@ -141,6 +143,43 @@ def test_a_file_system_without_hard_links_is_written_to_by_looking_first(tmp_pat
     probed.create(str(tmp_path / "one"), b"first")
     with pytest.raises(ObjectExists):
         probed.create(str(tmp_path / "one"), b"second")
+
+
+@pytest.mark.parametrize("error", [errno.ENOTSUP, errno.ENOSYS, errno.EBADF, errno.ENOLCK])
+def test_a_file_system_without_locks_is_warned_of_and_written_to_by_looking_first(
+    tmp_path, monkeypatch, caplog, error
+):
+    def flock(*_: object) -> None:
+        raise OSError(error, "no locks here")
+
+    monkeypatch.setattr("pipeline.storage.local.fcntl.flock", flock)
+    uri = str(tmp_path / "one")
+    etag = Storage().create(uri, b"first")
+    with pytest.raises(ConditionUnsupported, match="locks no folder"):
+        Storage().replace(uri, b"second", etag)
+    probed = Storage().probe_conditions(str(tmp_path))
+    assert probed.options.create_only_puts
+    assert not probed.options.conditional_replaces
+    assert "does not keep If-Match;" in caplog.text
+    probed.replace(uri, b"second", etag)
+    with pytest.raises(ObjectChanged):
+        probed.replace(uri, b"third", etag)
+    assert [path.name for path in tmp_path.iterdir()] == ["one"]
+    assert (tmp_path / "one").read_bytes() == b"second"
+
+
+def test_a_folder_whose_lock_another_writer_keeps_is_no_store_without_locks(tmp_path):
+    storage, uri = Storage(StorageOptions(deadline_s=0.05)), str(tmp_path / "one")
+    etag = storage.create(uri, b"first")
+    held = os.open(tmp_path, os.O_RDONLY)
+    try:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        with pytest.raises(StorageError, match="other writers hold the folder's lock") as caught:
+            storage.replace(uri, b"second", etag)
+        assert type(caught.value) is StorageError
+    finally:
+        os.close(held)
+    storage.replace(uri, b"second", etag)
 
 
 def test_only_the_object_that_was_seen_is_replaced(root, storage):

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import logging
 import subprocess
 import sys
 
 import pytest
 
-import posrefine
 from pipeline.exit_codes import ExitCode
 from posrefine.build import VARIANTS
 from posrefine.command import main as command
 from posrefine.command import predict
 from posrefine.command.main import main
+from posrefine.version import code_version
 from posrefine.weights import ZOO
 
 
@@ -34,10 +35,53 @@ def test_usage_version_and_the_zoo_wait_for_no_torch():
         assert ended.returncode == code, ended.stderr
 
 
-def test_the_version_is_the_packages(capsys):
-    with pytest.raises(SystemExit):
+def test_the_version_says_which_code_it_is(capsys):
+    with pytest.raises(SystemExit) as ended:
         main(["--version"])
-    assert capsys.readouterr().out == f"posrefine {posrefine.__version__}\n"
+    assert ended.value.code == 0
+    assert capsys.readouterr().out == f"posrefine {code_version()}\n"
+
+
+SIGNED = "https://host/x.safetensors?X-Amz-Signature=SEKRET"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code"),
+    [
+        (["predict", "a.jpg", "--weights", SIGNED], 2),
+        (["predict", SIGNED, "--json", "-", "--device", "cpu"], 3),
+        (["predict", "a.jpg", "--json", f"{SIGNED}/o.json"], 2),
+        (["predict", "a.jpg", "--scales", SIGNED], 2),
+        (["predict", "a.jpg", "--device", SIGNED], 2),
+        (["predict", "a.jpg", "--no-such-option", SIGNED], 2),
+        (["export", "--weights", SIGNED, "--onnx", "o.onnx"], 2),
+        ([SIGNED], 2),
+    ],
+)
+def test_no_secret_of_an_address_is_shown(arguments, code, capfd):
+    try:
+        ended = main(arguments)
+    except SystemExit as end:
+        ended = end.code
+    said = "".join(capfd.readouterr())
+    assert ended == code
+    assert "SEKRET" not in said
+    assert "X-Amz-Signature=***" in said
+
+
+def test_neither_progress_nor_what_nobody_foresaw_shows_a_secret(monkeypatch, capsys):
+    def fail(_):
+        logging.getLogger("posrefine.weights").info("downloading %s", SIGNED)
+        raise RuntimeError(f"at {SIGNED}")
+
+    root = logging.getLogger()
+    monkeypatch.setattr(root, "handlers", [])
+    monkeypatch.setattr("posrefine.command.lists.zoo", fail)
+    assert main(["zoo"]) == 1
+    said = capsys.readouterr().err
+    assert "downloading https://host/x.safetensors?X-Amz-Signature=***\n" in said
+    assert "RuntimeError: at https://host/x.safetensors?X-Amz-Signature=***\n" in said
+    assert "SEKRET" not in said
 
 
 def test_every_command_has_a_help_that_names_its_options(capsys):

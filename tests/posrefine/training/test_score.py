@@ -7,7 +7,7 @@ import pytest
 import torch
 from support.annotated import annotated_people
 
-from posrefine.errors import TrainingError
+from posrefine.errors import ConfigurationError, TrainingError
 from posrefine.metrics import GroundTruth, GroundTruthBuilder, object_keypoint_similarity, oks_rules
 from posrefine.modeling.score_net import score_features
 from posrefine.skeletons import COCO
@@ -21,6 +21,24 @@ def truth_of(images: int) -> GroundTruth:
     builder.add_categories(content["categories"])
     builder.add_persons(content["annotations"])
     return builder.build()[0]
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"epochs": 0}, "epochs is 0: give a number above 0"),
+        ({"epochs": -3}, "epochs is -3: give"),
+        ({"batch_size": 0}, "batch_size is 0: give"),
+        ({"learning_rate": 0.0}, "learning_rate is 0.0: give"),
+        ({"learning_rate": float("nan")}, "learning_rate is nan: give"),
+        ({"learning_rate": float("inf")}, "learning_rate is inf: give"),
+        ({"seed": -1}, "seed is -1: give"),
+        ({"seed": 2**64}, f"seed is {2**64}: give"),
+    ],
+)
+def test_impossible_recipes_are_refused(changes, said):
+    with pytest.raises(ConfigurationError, match=said):
+        ScoreRecipe(**changes)
 
 
 def test_the_best_oks_is_the_highest_over_the_persons_of_the_same_image():
