@@ -156,7 +156,8 @@ class _Text:
             try:
                 value, end = self._scan(self._buffer, self._position)
             except json.JSONDecodeError as error:
-                if not self._fetch():
+                # As much again as there is: a value of many pieces is scanned a few times, not once a piece.
+                if not self._fetch(len(self._buffer) - self._position):
                     raise self.error(str(error)) from error
                 continue
             except (RecursionError, ValueError) as error:
@@ -211,11 +212,11 @@ class _Text:
             if self._position < len(self._buffer) or not self._fetch():
                 return
 
-    def _fetch(self) -> bool:
-        """Append the next piece; False at the end of the file."""
+    def _fetch(self, at_least_bytes: int = 0) -> bool:
+        """Append the next piece, or more of the file where more is wanted; False at its end."""
         if self._fetched_bytes >= self._size_bytes:
             return False
-        end = min(self._size_bytes, self._fetched_bytes + self._piece_bytes)
+        end = min(self._size_bytes, self._fetched_bytes + max(self._piece_bytes, at_least_bytes))
         data = self._storage.read_range(self._uri, self._fetched_bytes, end, self._etag)
         self._fetched_bytes = end
         try:

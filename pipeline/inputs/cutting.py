@@ -36,7 +36,8 @@ class CutOptions:
     """How an input is cut into units.
 
     Attributes:
-        unit_images: images of a unit at most (rows of Parquet row groups of over 64 times as many: more).
+        unit_images: images of a unit at most (rows of Parquet row groups of over 64 times as many: more,
+            16,384 at most).
         unit_bytes: encoded bytes of a unit at most (one image may be larger, and rows of a Parquet row group
             may be eight times as large); also the length of the ranges that tars are split into, about 200
             photos of 160 kB.

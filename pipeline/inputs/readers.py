@@ -39,6 +39,9 @@ from posrefine.errors import (
 
 __all__ = ["Guard", "ReadOptions", "decode", "decoded_bytes_of", "iter_unit", "read_options"]
 
+# Rows of a large row group are cut by eight units' bytes on the average; some are larger than others.
+_MOST_UNITS_OF_BYTES = 16
+
 Guard = Callable[[str], AbstractContextManager[None]]
 
 
@@ -60,6 +63,8 @@ class ReadOptions:
         fetch_threads: objects fetched at once.
         decoded_bytes: of the images of a unit that are decoded at once; those that do not fit in stay
             encoded, for whoever takes them to decode a few at a time.
+        encoded_bytes: of the rows of a Parquet unit that stay so; those beyond are too large. Other units are
+            bounded when they are cut, and so are rows unless a dictionary repeats them.
         guard: entered with an image's uri while its bytes are decoded; the `ImageError` that it raises on
             entering becomes the image's row, without the bytes being touched.
     """
@@ -72,6 +77,7 @@ class ReadOptions:
     key_column: str | None = None
     fetch_threads: int = 16
     decoded_bytes: int = 2**30
+    encoded_bytes: int = 2**29
     guard: Guard = _unguarded
 
 
@@ -81,20 +87,32 @@ def iter_unit(
     options: ReadOptions = ReadOptions(),
     skipped: Counter[str] | None = None,
 ) -> Iterator[LoadedImage]:
-    """Every image of the unit exactly once, in order, failures included; see `ReadOptions.decoded_bytes`.
+    """Every image of the unit exactly once, in order, failures included; see `ReadOptions` for what is kept.
 
     A unit counts only when the iteration has ended: `ShardError` may come after its last image. `skipped` is
     filled with what a tar held besides images: by suffix, by the words of `pipeline.inputs.selection`, or as
     `<link>` (a second name of what is in the tar already) and `<other>`.
     """
-    room_bytes = options.decoded_bytes
+    room_bytes, encoded_room_bytes = options.decoded_bytes, options.encoded_bytes
     for image in _iter_encoded(unit, storage, options, Counter() if skipped is None else skipped):
         if image.encoded is not None and decoded_bytes_of(image, options) > room_bytes:
+            if unit.kind is UnitKind.PARQUET and image.encoded_bytes > encoded_room_bytes:
+                yield _beyond_the_unit(image, options)
+                continue
+            encoded_room_bytes -= image.encoded_bytes
             yield image
             continue
         decoded = decode(image, options)
         room_bytes -= 0 if decoded.pixels is None else decoded.pixels.nbytes
         yield decoded
+
+
+def _beyond_the_unit(image: LoadedImage, options: ReadOptions) -> LoadedImage:
+    return image.failed(
+        ImageStatus.TOO_LARGE,
+        f"{image.encoded_bytes} encoded bytes beside those of its unit's other rows; the limit of all is "
+        f"{options.encoded_bytes}; write smaller row groups, or annotate the file with fewer --unit-images",
+    )
 
 
 def decoded_bytes_of(image: LoadedImage, options: ReadOptions) -> int:
@@ -132,7 +150,8 @@ def _iter_encoded(
         return _iter_objects(unit, storage, options)
     if unit.kind is UnitKind.TAR:
         return _iter_tar(unit, storage, options, skipped)
-    return map(_of_row, iter_parquet_rows(unit, storage, options.image_column, options.key_column))
+    rows = iter_parquet_rows(unit, storage, options.image_column, options.key_column)
+    return map(partial(_of_row, options), rows)
 
 
 def _encoded(image_key: str, uri: str, data: bytes) -> LoadedImage:
@@ -211,10 +230,12 @@ def _load_member(source: ReadAhead, member: TarMember, options: ReadOptions) -> 
     return _encoded(member.name, uri, source.read(member.data_byte, member.data_bytes))
 
 
-def _of_row(row: ParquetRow) -> LoadedImage:
+def _of_row(options: ReadOptions, row: ParquetRow) -> LoadedImage:
     if row.data is None:
         error = "the row holds no image bytes; embed the images in the file"
         return LoadedImage(row.key, row.uri, ImageStatus.MISSING, error)
+    if len(row.data) > options.limits.max_encoded_bytes:
+        return LoadedImage(row.key, row.uri, ImageStatus.TOO_LARGE, _too_large(len(row.data), options))
     return _encoded(row.key, row.uri, row.data)
 
 
@@ -223,6 +244,7 @@ def read_options(settings: RunSettings, input_size: int) -> ReadOptions:
     limits = ImageLimits(max_encoded_bytes=settings.max_image_bytes, max_pixels=settings.max_pixels)
     return ReadOptions(
         limits=limits,
+        encoded_bytes=max(ReadOptions.encoded_bytes, _MOST_UNITS_OF_BYTES * settings.unit_bytes),
         exif=settings.exif,
         needed_px=needed_size_px(input_size, settings.scales) if settings.decode_smaller else None,
         selection=selection_of(settings),

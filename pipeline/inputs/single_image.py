@@ -14,13 +14,16 @@ from numpy.typing import NDArray
 from pipeline.images.gate import ExifRule, ImageLimits, decode_image
 from pipeline.inputs.access import reaching_input
 from pipeline.inputs.parquet_columns import require_image_column
+from pipeline.inputs.parquet_rows import read_image_cell
+from pipeline.inputs.row_groups import row_groups_of
 from pipeline.inputs.tar import iter_members
 from pipeline.storage import Storage
-from pipeline.storage.object_file import PARQUET_ERRORS, open_parquet
-from posrefine.errors import ObjectChanged, ObjectMissing, ShardError
+from pipeline.storage.object_file import open_parquet
+from posrefine.errors import ObjectChanged, ObjectMissing
 
 __all__ = ["ImageReader", "lies_in_shard"]
 
+_BUFFER_BYTES = 16 * 2**20
 _IN_SHARD = re.compile(r"(?P<shard>.+\.(?:tar|parquet))#(?P<place>\d+)", re.IGNORECASE | re.DOTALL)
 """Of images that lie in a shard: the offset of the member's header in a tar, the row of a Parquet file."""
 
@@ -97,17 +100,13 @@ class ImageReader:
 
     def _from_parquet(self, uri: str, row: int) -> bytes:
         info = self.storage.head(uri)
-        file = open_parquet(self.storage, uri, info.size_bytes, info.etag)
+        file = open_parquet(self.storage, uri, info.size_bytes, info.etag, buffer_bytes=_BUFFER_BYTES)
         column = require_image_column(file.schema_arrow, self.image_column, uri)
-        for group in range(file.metadata.num_row_groups):
-            rows = file.metadata.row_group(group).num_rows
-            if row < rows:
-                try:
-                    cell = file.read_row_group(group, [column], use_threads=False)[column][row].as_py()
-                except PARQUET_ERRORS as error:
-                    raise ShardError(f"{uri}: row group {group} cannot be read: {error}") from error
-                return _bytes_of(cell, f"{uri}#{row}")
-            row -= rows
+        place = row
+        for group in row_groups_of(file.metadata, uri, info.size_bytes):
+            if place < group.rows:
+                return _bytes_of(read_image_cell(file, group, place, column, uri), f"{uri}#{row}")
+            place -= group.rows
         raise ObjectChanged(f"{uri}: has {file.metadata.num_rows} rows, the image was beyond them")
 
 

@@ -40,6 +40,9 @@ _SCAN_BYTES = 4 * 2**20
 _GZIP = b"\x1f\x8b"
 _ZEROS = bytes(BLOCK_BYTES)
 _MAX_SIZE_DIGITS = 20
+# Of one member: a PAX header, long names and a sparse map are some kilobytes. What leads further has no end
+# that is worth looking for, and each range that is begun in it would look for it again.
+_MOST_EXTENDED_BYTES = 4 * LOOK_BACK_BYTES
 _KINDS = {b"0": "file", b"1": "link", b"2": "link", b"5": "directory"}
 
 
@@ -162,6 +165,11 @@ def _read_group(source: ByteSource, first: int) -> _Group | None:
             return _group(source, headers, header, records)
         records |= _read_extension(source, position, header)
         position += header.span_bytes
+        if position - first > _MOST_EXTENDED_BYTES:
+            raise ShardError(
+                f"{source.uri}: the extended headers at byte {first} go on for over {_MOST_EXTENDED_BYTES} "
+                "bytes without a member; write or upload the tar again"
+            )
 
 
 def _read_extension(source: ByteSource, position: int, header: Header) -> dict[bytes, bytes]:
@@ -223,10 +231,15 @@ def _group(source: ByteSource, headers: list[int], header: Header, records: dict
 
 def _behind_sparse_map(source: ByteSource, position: int) -> int:
     """Where the data of a GNU sparse member begins: its map goes on in blocks while a flag says so."""
-    more, position = source.read(position + 482, 1), position + BLOCK_BYTES
+    more, behind = source.read(position + 482, 1), position + BLOCK_BYTES
     while more == b"\1":
-        more, position = source.read(position + 504, 1), position + BLOCK_BYTES
-    return position
+        if behind - position > _MOST_EXTENDED_BYTES:
+            raise ShardError(
+                f"{source.uri}: the map of the sparse member at byte {position} goes on for over "
+                f"{_MOST_EXTENDED_BYTES} bytes; write the tar without sparse files"
+            )
+        more, behind = source.read(behind + 504, 1), behind + BLOCK_BYTES
+    return behind
 
 
 def _behind_zeros(source: ByteSource, position: int, end: int) -> int:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import random
 import tarfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from unittest.mock import patch
 
 import numpy as np
 import pytest
@@ -20,10 +22,12 @@ from pipeline.inputs.cutting import CutOptions, cut_into_units
 from pipeline.inputs.load import is_broken_shard, load_unit
 from pipeline.inputs.readers import ReadOptions
 from pipeline.storage import Storage
+from pipeline.storage.object_file import ObjectFile
+from pipeline.storage.read_ahead import ReadAhead
 from posrefine.errors import ImageError, ImageStatus, PosRefineError
 from posrefine.image_formats import PILLOW_FORMATS
 
-# What takes longer than this hangs; slow machines need a small part of it.
+# For decoders that hang; shards are bounded by what is read of them. Slow machines need a small part of it.
 pytestmark = pytest.mark.timeout(300)
 
 IMAGES = {
@@ -47,6 +51,8 @@ TARS = {
     for name, tar_format in (("gnu", tarfile.GNU_FORMAT), ("pax", tarfile.PAX_FORMAT))
 }
 PARQUET = make_parquet(IMAGES, rows_per_group=3)
+# Of one unit; the most that damage has made of it are 33 reads, that go over the shard twice.
+MOST_READS, MOST_TIMES = 500, 5
 LIMITS = ImageLimits(max_encoded_bytes=2**20, max_pixels=2**20)
 
 Damage = Callable[[bytearray, random.Random], bytearray]
@@ -106,15 +112,41 @@ def test_a_damaged_image_has_pixels_within_the_limits_or_an_image_error(name: st
     assert decoded.pixels.shape[0] * decoded.pixels.shape[1] <= LIMITS.max_pixels
 
 
+@contextmanager
+def bounded_reading(size_bytes: int) -> Iterator[None]:
+    """What is read in the block of a shard of that size must come to an end: a hang is an error at once."""
+    done = {"reads": 0, "bytes": 0}
+
+    def counted(read: Callable[..., bytes]) -> Callable[..., bytes]:
+        def reading(*args: object) -> bytes:
+            data = read(*args)
+            done["reads"] += 1
+            done["bytes"] += len(data)
+            assert done["reads"] <= MOST_READS, "reads without end"
+            assert done["bytes"] <= MOST_TIMES * size_bytes, "reads the same again and again"
+            return data
+
+        return reading
+
+    with (
+        patch.object(ReadAhead, "read", counted(ReadAhead.read)),
+        patch.object(ObjectFile, "read", counted(ObjectFile.read)),
+    ):
+        yield
+
+
 def rows_of(name: str, data: bytes, unit_bytes: int) -> list[tuple[str, ImageStatus, bool]]:
     """Uri, status and whether it stands for a part of the shard, of every row that a run would write."""
     with TemporaryDirectory() as folder:
         Path(folder, name).write_bytes(data)
-        return [
-            (image.uri, image.status, is_broken_shard(unit, image.uri))
-            for unit in cut_into_units(folder, Storage(), CutOptions(unit_bytes=unit_bytes))
-            for image in load_unit(unit, Storage(), ReadOptions(limits=LIMITS))
-        ]
+        with bounded_reading(len(data)):
+            units = list(cut_into_units(folder, Storage(), CutOptions(unit_bytes=unit_bytes)))
+        rows = []
+        for unit in units:
+            with bounded_reading(len(data)):
+                images = load_unit(unit, Storage(), ReadOptions(limits=LIMITS))
+            rows += [(image.uri, image.status, is_broken_shard(unit, image.uri)) for image in images]
+        return rows
 
 
 def require_rows_or_an_error_of_the_project(name: str, data: bytes, unit_bytes: int) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -117,6 +118,24 @@ def test_bytes_that_are_no_text_are_refused(tmp_path: Path) -> None:
 def test_values_that_no_record_has_are_refused_by_name(tmp_path: Path, content: str) -> None:
     with pytest.raises(ConfigurationError, match=r"a\.json: no JSON file of records near byte"):
         read(tmp_path / "a.json", content, 1000)
+
+
+@pytest.mark.parametrize("content", ['{"info": {"a": [%s]}, "b": [1]}', '[{"a": [%s]}]', '{"a": {"b": [%s'])
+def test_a_value_of_many_pieces_is_gone_through_a_few_times(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: str
+) -> None:
+    scanned: list[int] = []
+    raw_decode = json.JSONDecoder.raw_decode
+
+    def counted(decoder: json.JSONDecoder, text: str, start: int = 0) -> tuple[Any, int]:
+        scanned.append(len(text) - start)
+        return raw_decode(decoder, text, start)
+
+    monkeypatch.setattr(json.JSONDecoder, "raw_decode", counted)
+    content %= ", ".join(map(str, range(20_000)))
+    with suppress(ConfigurationError):
+        read(tmp_path / "a.json", content, 1000)
+    assert len(content) <= sum(scanned) <= 5 * len(content)
 
 
 def test_a_number_beyond_all_numbers_is_infinite_and_no_id(tmp_path: Path) -> None:

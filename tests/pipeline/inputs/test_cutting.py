@@ -12,6 +12,7 @@ import pytest
 from support.inputs import PHOTO, fill, photos
 from support.shards import make_parquet, make_tar
 
+from pipeline.inputs import row_groups
 from pipeline.inputs.load import load_unit
 from pipeline.inputs.manifest import CutOptions, cut_into_units, write_manifest
 from pipeline.inputs.readers import ReadOptions
@@ -196,9 +197,42 @@ def test_ten_million_rows_without_images_are_bounded_units(tmp_path):
     pq.write_table(nulls, tmp_path / "a.parquet", row_group_size=10_000_000)
     assert (tmp_path / "a.parquet").stat().st_size < 100_000
     units = list(cut_into_units(str(tmp_path), STORAGE))
-    assert len(units) == 64
     assert sum(unit.image_count or 0 for unit in units) == 10_000_000
-    assert max(unit.image_count or 0 for unit in units) < 160_000
+    assert max(unit.image_count or 0 for unit in units) <= 16_384
+    assert [unit.start_row for unit in units[1:]] == [unit.end_row for unit in units[:-1]]
+
+
+def of_nulls(path: Path, rows: int, rows_of_a_group: int) -> None:
+    nulls = pa.table({"image": pa.nulls(rows, pa.binary())})
+    pq.write_table(nulls, path, row_group_size=rows_of_a_group)
+
+
+def test_a_row_group_of_more_rows_than_anybody_writes_is_a_broken_shard(tmp_path):
+    of_nulls(tmp_path / "a.parquet", 2**24 + 1, 2**25)
+    (unit,) = cut_into_units(str(tmp_path), STORAGE)
+    assert unit.row_groups == ()
+    (row,) = load_unit(unit, STORAGE, ReadOptions())
+    assert row.status is ImageStatus.CORRUPT
+    assert "row group 0 has 16,777,217 rows" in str(row.error)
+
+
+def test_rows_without_end_in_row_groups_of_a_usual_size_are_a_broken_shard(tmp_path, monkeypatch):
+    monkeypatch.setattr(row_groups, "_MOST_ROWS_OF_A_GROUP", 100_000)
+    of_nulls(tmp_path / "a.parquet", 5_000_000, 100_000)
+    (unit,) = cut_into_units(str(tmp_path), STORAGE)
+    (row,) = load_unit(unit, STORAGE, ReadOptions())
+    assert row.status is ImageStatus.CORRUPT
+    assert "claims 5,000,000 rows in" in str(row.error)
+
+
+def test_row_groups_without_rows_are_in_no_unit(tmp_path):
+    columns = pa.schema([("image", pa.binary())])
+    with pq.ParquetWriter(tmp_path / "a.parquet", columns) as file:
+        for number in range(60):
+            file.write_table(pa.table({"image": [PHOTO] * (number % 20 == 0)}, columns))
+    (unit,) = cut_into_units(str(tmp_path), STORAGE)
+    assert unit.row_groups == (0, 20, 40)
+    assert unit.image_count == 3
 
 
 def test_a_bucket_is_planned_like_a_folder(tmp_path, s3_bucket):

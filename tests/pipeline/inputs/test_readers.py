@@ -3,6 +3,7 @@ from __future__ import annotations
 import io
 import tarfile
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import pyarrow as pa
@@ -13,6 +14,7 @@ from support.shards import make_parquet, make_tar
 from support.shared import shared_path
 
 from pipeline.images.gate import ImageLimits
+from pipeline.inputs import parquet_rows, row_groups
 from pipeline.inputs.manifest import CutOptions, cut_into_units
 from pipeline.inputs.readers import ReadOptions, iter_unit
 from pipeline.inputs.units import LoadedImage, Unit
@@ -293,6 +295,78 @@ def test_an_image_column_can_be_chosen(tmp_path):
 def test_a_row_without_bytes_is_a_missing_image(tmp_path):
     units = plan(fill(tmp_path, {"a.parquet": make_parquet({"a.jpg": photo(0), "b.jpg": None})}))
     assert seen(read(units))[1] == ("b.jpg", None, ImageStatus.MISSING)
+
+
+def test_rows_larger_than_the_limit_are_refused_and_their_bytes_are_not_kept(tmp_path):
+    units = plan(fill(tmp_path, {"a.parquet": make_parquet({"a.jpg": photo(0), "big.jpg": bytes(5000)})}))
+    options = ReadOptions(limits=ImageLimits(max_encoded_bytes=4000), decoded_bytes=-1)
+    small, large = read(units, options)
+    assert (small.status, small.encoded) == (ImageStatus.OK, photo(0))
+    assert (large.status, large.encoded, large.sha256) == (ImageStatus.TOO_LARGE, None, None)
+    assert large.error == "5000 encoded bytes; the limit is 4000"
+
+
+def repeated_photo(rows: int, size_bytes: int) -> bytes:
+    """A Parquet file of one row group, in which a dictionary gives all rows the same photograph."""
+    padded = photo(0) + bytes(size_bytes - len(photo(0)))
+    return make_parquet({f"{row:03d}.jpg": padded for row in range(rows)}, rows)
+
+
+def test_a_photograph_that_a_dictionary_repeats_is_kept_a_bounded_number_of_times(tmp_path):
+    data = repeated_photo(64, 2**20)
+    assert len(data) < 100_000
+    options = ReadOptions(decoded_bytes=0, encoded_bytes=4 * 2**20)
+    images = read(plan(fill(tmp_path, {"a.parquet": data})), options)
+    assert len({image.uri for image in images}) == 64
+    assert Counter(image.status for image in images) == {ImageStatus.OK: 4, ImageStatus.TOO_LARGE: 60}
+    assert sum(len(image.encoded or b"") for image in images) == 4 * 2**20
+    assert "--unit-images" in str(images[-1].error)
+
+
+def test_what_fits_in_decoded_is_not_bounded_by_its_encoded_bytes(tmp_path):
+    units = plan(fill(tmp_path, {"a.parquet": repeated_photo(8, 2**16)}))
+    images = read(units, ReadOptions(encoded_bytes=0))
+    assert [image.status for image in images] == [ImageStatus.OK] * 8
+
+
+def test_rows_that_a_dictionary_repeats_are_read_a_few_at_a_time(tmp_path, monkeypatch, batch_bytes):
+    monkeypatch.setattr(parquet_rows, "_BATCH_BYTES", 4 * 2**20)
+    units = plan(fill(tmp_path, {"a.parquet": repeated_photo(64, 2**20)}), unit_images=16)
+    assert len(read(units)) == 64
+    assert max(batch_bytes) < 5 * 2**20
+
+
+def test_a_row_group_that_repeats_a_photograph_without_end_is_a_broken_shard(
+    tmp_path, monkeypatch, batch_bytes
+):
+    monkeypatch.setattr(parquet_rows, "_MOST_BYTES_OF_A_GROUP", 40 * 2**20)
+    *_, last = plan(fill(tmp_path, {"a.parquet": repeated_photo(200, 2**20)}), unit_images=10)
+    with pytest.raises(
+        ShardError, match="row group 0 repeats its values, to over 41,943,040 bytes by its row"
+    ):
+        read([last])
+    assert sum(batch_bytes) < 120 * 2**20
+
+
+def test_row_groups_are_counted_once_a_unit_and_those_without_rows_are_not_opened(
+    tmp_path, monkeypatch, batch_bytes
+):
+    columns = pa.schema([("image", pa.binary())])
+    with pq.ParquetWriter(tmp_path / "a.parquet", columns) as file:
+        for number in range(300):
+            file.write_table(pa.table({"image": [photo(0)] * (number % 100 == 99)}, columns))
+    (unit,) = plan(str(tmp_path))
+    looked_at: list[int] = []
+    look_at = row_groups._row_group
+    monkeypatch.setattr(
+        row_groups,
+        "_row_group",
+        lambda footer, index, uri: looked_at.append(index) or look_at(footer, index, uri),
+    )
+    images = read([replace(unit, row_groups=tuple(range(300)))])
+    assert [image.uri for image in images] == [f"{tmp_path}/a.parquet#{row}" for row in range(3)]
+    assert looked_at == list(range(300))
+    assert len(batch_bytes) == 3
 
 
 def test_overwritten_pages_of_a_parquet_file_are_a_broken_shard(tmp_path):

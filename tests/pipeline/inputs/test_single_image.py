@@ -10,6 +10,7 @@ from support.images import encode, exif_block, gradient
 from support.s3 import Bucket
 from support.shards import make_parquet, make_tar
 
+from pipeline.inputs import parquet_rows
 from pipeline.inputs.manifest import CutOptions, cut_into_units
 from pipeline.inputs.readers import iter_unit
 from pipeline.inputs.single_image import ImageReader
@@ -45,6 +46,16 @@ def test_the_image_behind_a_uri_is_the_one_the_run_read(kind: str, tmp_path: Pat
     reader = ImageReader(Storage())
     for uri, pixels in every_row(str(tmp_path)):
         np.testing.assert_array_equal(reader.pixels(uri), pixels)
+
+
+def test_a_row_is_read_without_its_row_group_being_held(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, batch_bytes: list[int]
+):
+    repeated = bytes(2**20)
+    (tmp_path / "a.parquet").write_bytes(make_parquet(dict.fromkeys(map(str, range(100)), repeated), 100))
+    monkeypatch.setattr(parquet_rows, "_BATCH_BYTES", 4 * 2**20)
+    assert ImageReader(Storage()).encoded(f"{tmp_path}/a.parquet#70") == repeated
+    assert max(batch_bytes) < 5 * 2**20
 
 
 def test_images_of_a_bucket_are_found_too(s3_bucket: Bucket):

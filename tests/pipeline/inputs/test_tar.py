@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from support.shards import make_tar
 
 from pipeline.inputs.tar import TarMember, iter_members
-from pipeline.inputs.tar_header import BLOCK_BYTES, header_positions, parse_header
+from pipeline.inputs.tar_header import BLOCK_BYTES, header_positions, parse_header, round_up
 from posrefine.errors import ShardError
 
 FORMATS = [tarfile.USTAR_FORMAT, tarfile.GNU_FORMAT, tarfile.PAX_FORMAT]
@@ -257,13 +257,13 @@ def test_headers_are_found_exactly_where_blocks_parse_as_headers(data):
 
 @dataclass
 class Counting(InMemory):
-    """Counts the bytes that are read."""
+    """Counts the bytes that are read, in whole blocks: a store does not send less."""
 
     read_bytes: int = 0
 
     def read(self, position: int, length: int) -> bytes:
         data = super().read(position, length)
-        self.read_bytes += len(data)
+        self.read_bytes += round_up(position + len(data)) - position // BLOCK_BYTES * BLOCK_BYTES
         return data
 
 
@@ -288,11 +288,36 @@ def test_a_pax_size_that_is_no_plain_number_is_an_error_and_leads_nowhere(size: 
         members_of(tar + bytes(1024))
 
 
+def sparse_header(name: str, *, goes_on: bool, size: int = 0) -> bytes:
+    """Of a GNU sparse member; one whose map goes on reads as a block of such a map, too, that goes on."""
+    info = tarfile.TarInfo(name)
+    info.type, info.size = b"S", size
+    block = bytearray(info.tobuf(tarfile.GNU_FORMAT))
+    block[482] = block[504] = goes_on
+    block[148:156] = b" " * 8
+    block[148:156] = b"%06o\0 " % sum(block)
+    return bytes(block)
+
+
 HOSTILE = {
     "empty PAX headers": pax_header(),
     "long-name headers": pax_header(b"n" * 200 + b"\0", b"L"),
     "headers of files without data": file_header("a.jpg", 0),
+    "maps of sparse members": sparse_header("a.jpg", goes_on=True),
+    "long-name headers in each other": pax_header(pax_header(kind=b"L"), b"L"),
 }
+
+
+@pytest.mark.parametrize("blocks", HOSTILE.values(), ids=HOSTILE)
+@pytest.mark.parametrize("as_data", [False, True])
+def test_a_tar_in_ranges_is_read_a_few_times_at_most_whatever_headers_it_holds(blocks: bytes, as_data: bool):
+    many = blocks * (2**22 // len(blocks))
+    tar = (file_header("all.bin", len(many)) if as_data else b"") + many + file_header("z", 0) + bytes(1024)
+    source = Counting(tar)
+    for start in range(0, len(tar), 2**18):
+        with suppress(ShardError):
+            list(iter_members(source, start, start + 2**18))
+    assert source.read_bytes <= 8 * len(tar)
 
 
 @pytest.mark.parametrize("blocks", HOSTILE.values(), ids=HOSTILE)
@@ -305,6 +330,26 @@ def test_a_range_is_read_a_few_times_at_most_whatever_headers_it_holds(blocks: b
         with suppress(ShardError):  # a tar inside the tar, or a range that begins inside a chain of headers
             list(iter_members(source, start, start + 2**18))
         assert source.read_bytes <= 4 * 2**20
+
+
+def test_the_map_of_a_sparse_member_goes_on_in_blocks():
+    more, last = bytes(504) + b"\1" + bytes(7), bytes(BLOCK_BYTES)
+    tar = sparse_header("s.jpg", goes_on=True, size=700) + more * 40 + last + bytes(1024)
+    members = members_of(tar + make_tar({"a.jpg": b"x"}))
+    assert [(member.name, member.kind) for member in members] == [("s.jpg", "sparse"), ("a.jpg", "file")]
+    assert members[0].data_byte == 42 * BLOCK_BYTES
+
+
+def test_the_map_of_a_sparse_member_that_has_no_end_is_an_error():
+    with pytest.raises(
+        ShardError, match="the map of the sparse member at byte 1024 goes on for over 1048576"
+    ):
+        members_of(file_header("a", 512) + bytes(512) + sparse_header("s", goes_on=True) * 3000)
+
+
+def test_extended_headers_that_have_no_end_are_an_error():
+    with pytest.raises(ShardError, match="the extended headers at byte 0 go on for over 1048576"):
+        members_of(pax_header() * 3000 + file_header("a", 0) + bytes(1024))
 
 
 def test_gzip_data_named_tar_is_called_by_its_name():
