@@ -138,7 +138,7 @@ _ENTRIES = (
     _backbone(32, "36af842e"),
     _backbone(48, "8ef0771d"),
     _tiny("coco", "0068a78f", 36.9, "60 rendered scenes"),
-    _tiny("photos", "67fba837", 19.2, "481 photographs"),
+    _tiny("photos", "50e02651", 20.4, "481 photographs"),
     ZooEntry(
         name="posrefine:tiny_coco_score",
         url=f"{_PACKAGE}posrefine_tiny_coco_score.safetensors",
