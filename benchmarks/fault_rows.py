@@ -13,6 +13,9 @@ from fault_input import repaired, some_input
 from fault_site import Site
 from support.s3 import Bucket
 
+from pipeline.output.counts import TableCounts
+from pipeline.output.publish import files_of
+
 __all__ = ["COMPLETE", "Row", "rows_of", "wanted_rows"]
 
 COMPLETE = (0, 3)
@@ -21,14 +24,19 @@ COMPLETE = (0, 3)
 Row = tuple[Any, ...]
 
 
-def rows_of(bucket: Bucket, name: str) -> list[tuple[str, Row]]:
-    listed = bucket.client.list_objects_v2(Bucket=bucket.name, Prefix=f"{name}/tables/").get("Contents", [])
+def rows_of(bucket: Bucket, name: str, *, published: bool = False) -> list[tuple[str, Row]]:
+    """Every image of the tables with its status, SHA-256 and the first joint of its persons.
+
+    Args:
+        bucket: of the output.
+        name: of the output.
+        published: read the files that `_SUCCESS.json` names, not all that lie there.
+    """
     tables: dict[str, list[pa.Table]] = {"images": [], "persons": []}
-    for entry in listed:
-        folder = entry["Key"].split("/")[-2]
-        if folder in tables:
-            table = pq.read_table(io.BytesIO(bucket.read(entry["Key"])))
-            tables[folder].append(table.replace_schema_metadata())
+    for folder, read in tables.items():
+        for key in _files(bucket, name, folder, published=published):
+            table = pq.read_table(io.BytesIO(bucket.read(key)))
+            read.append(table.replace_schema_metadata())
     if not tables["images"]:
         return []
     images, persons = pa.concat_tables(tables["images"]), pa.concat_tables(tables["persons"])
@@ -39,6 +47,15 @@ def rows_of(bucket: Bucket, name: str) -> list[tuple[str, Row]]:
         (_key(row["uri"]), (row["status"], row["sha256"], *joints.get(row["uri"], ())))
         for row in images.select(["uri", "status", "sha256"]).to_pylist()
     ]
+
+
+def _files(bucket: Bucket, name: str, table: str, *, published: bool) -> list[str]:
+    folder = f"{name}/tables/{table}/"
+    if published:
+        counts = TableCounts.model_validate_json(bucket.read(f"{name}/tables/_SUCCESS.json"))
+        return [folder + path for path in files_of(table, counts.groups)]
+    listed = bucket.client.list_objects_v2(Bucket=bucket.name, Prefix=folder, Delimiter="/")
+    return [entry["Key"] for entry in listed.get("Contents", [])]
 
 
 def _key(uri: str) -> str:

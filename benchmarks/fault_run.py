@@ -74,6 +74,9 @@ class DisturbedRun:
             self._complete("retry-failed")
             while self._asleep:
                 self._wake()
+            # What sleepers put last is in nothing that is published, and the next command takes it away.
+            self._look(published=True)
+            self._complete("run")
             self.complete = True
         except _TimeIsUp as error:
             self.given_up = True
@@ -202,12 +205,12 @@ class DisturbedRun:
 
     # Looking at what is left.
 
-    def _look(self) -> None:
+    def _look(self, *, published: bool = False) -> None:
         self.wanted = wanted_rows(self._site, self._more)
-        found = self._rows()
+        found = rows_of(self._bucket, self._name, published=published)
         times = Counter(key for key, _ in found)
-        self.lost = sum(times[key] == 0 for key in self.wanted)
-        self.doubled = sum(count - 1 for count in times.values()) + len(times.keys() - self.wanted.keys())
+        self.lost += sum(times[key] == 0 for key in self.wanted)
+        self.doubled += sum(count - 1 for count in times.values()) + len(times.keys() - self.wanted.keys())
         for key, row in found:
             wanted = self.wanted.get(key)
             if row != wanted:
@@ -221,10 +224,6 @@ class DisturbedRun:
             if not outcome["complete"] or counts["images"] != len(self.wanted):
                 self.stale += 1
                 print(f"{self._name}: outcome {outcome}; counts {counts}", flush=True)
-
-    def _rows(self) -> list[tuple[str, Row]]:
-        """Key, status and first joint of every row of the tables."""
-        return rows_of(self._bucket, self._name)
 
 
 def _state(pid: int | None) -> str:
