@@ -27,6 +27,8 @@ from pipeline.exit_codes import ExitCode
 from pipeline.settings.command_line import settings_given
 from pipeline.settings.sources import load_settings, refuse_credentials
 from pipeline.settings.submit import SubmitSettings
+from posrefine.errors import ConfigurationError
+from posrefine.redaction import redacted
 
 if TYPE_CHECKING:
     from ray.job_submission import JobDetails, JobSubmissionClient
@@ -74,6 +76,11 @@ def _submit(settings: SubmitSettings, command: Sequence[str]) -> int:
         if not tries or tries[-1][1].status.is_terminal():
             number += 1
             client.submit_job(entrypoint=shlex.join(command), submission_id=f"{settings.name}-{number}")
+    except ValueError as error:
+        # InvalidURL of requests is one, too.
+        raise ConfigurationError(
+            f"--address {redacted(settings.address or '')}: {error}; wanted one such as http://127.0.0.1:8265"
+        ) from error
     except (ConnectionError, RuntimeError, RayError) as error:
         # Of many lines the first says what is wrong: nobody answers, or the token is not the cluster's.
         logger.error("the cluster takes no job: %s", str(error).strip().partition("\n")[0])

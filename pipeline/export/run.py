@@ -60,16 +60,17 @@ def export_run(
     rows = RunOutput.at(run_uri, storage, options.as_of, options.source).rows()
     place = normalise_uri(output_uri)
     if "input" in rows.settings:
-        _require_place_apart(place, str(rows.settings["input"]))
+        _require_place_apart(place, str(rows.settings["input"]), storage)
     return EXPORT_FORMATS[export_format](ExportSource(rows, storage, options), place)
 
 
-def _require_place_apart(place: str, given: str) -> None:
+def _require_place_apart(place: str, given: str, storage: Storage) -> None:
     """Raise where files would lie among the run's photographs, in place of those of the same names."""
     photographs = normalise_uri(given)
     folder, _, name = photographs.rpartition("/")
-    is_one_file = Selection().of_object(name) in tuple(Form)
-    if is_inside(place, photographs) or (is_one_file and place == folder):
+    # A folder may be called `images.parquet` as well.
+    is_file = place == folder and Selection().of_object(name) in tuple(Form) and storage.exists(photographs)
+    if is_inside(place, photographs) or is_file:
         raise ConfigurationError(
             f"{place}: lies in the run's input {photographs}: photographs would be replaced, and what is "
             "written there taken for some; name another folder"

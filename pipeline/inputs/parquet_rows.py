@@ -8,6 +8,7 @@ from itertools import accumulate
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from pipeline.inputs.parquet_columns import find_key_column, key_text, require_image_column
@@ -92,7 +93,7 @@ def _iter_cells(
     try:
         batch_rows = _batch_rows(group, file.schema_arrow.field(image_column).type)
         for batch in file.iter_batches(batch_rows, [group.index], columns, use_threads=False):
-            size_bytes += batch.column(image_column).nbytes
+            size_bytes += _bytes_of_values(batch.column(image_column))
             if size_bytes > _MOST_BYTES_OF_A_GROUP:
                 raise ShardError(
                     f"{uri}: row group {group.index} repeats its values, to over {_MOST_BYTES_OF_A_GROUP:,} "
@@ -115,6 +116,17 @@ def _iter_cells(
         raise ShardError(
             f"{uri}: row group {group.index} ends after {row} of {end} rows; write or upload it again"
         )
+
+
+def _bytes_of_values(column: pa.Array) -> int:
+    """Of all rows; of a dictionary, whose values every batch brings along, those that its rows name."""
+    if not pa.types.is_dictionary(column.type):
+        return int(column.nbytes)
+    try:
+        lengths = pc.binary_length(column.dictionary)
+    except pa.ArrowNotImplementedError:
+        return int(column.indices.nbytes)
+    return int(pc.sum(lengths.take(column.indices)).as_py() or 0)
 
 
 def _batch_rows(group: RowGroup, kind: pa.DataType) -> int:

@@ -93,7 +93,8 @@ def iter_unit(
     filled with what a tar held besides images: by suffix, by the words of `pipeline.inputs.selection`, or as
     `<link>` (a second name of what is in the tar already) and `<other>`.
     """
-    room_bytes, encoded_room_bytes = options.decoded_bytes, options.encoded_bytes
+    # The footer counts a value that is repeated once, so a unit may keep what it says, whatever the limit.
+    room_bytes, encoded_room_bytes = options.decoded_bytes, max(options.encoded_bytes, 2 * unit.size_bytes)
     for image in _iter_encoded(unit, storage, options, Counter() if skipped is None else skipped):
         if image.encoded is not None and decoded_bytes_of(image, options) > room_bytes:
             if unit.kind is UnitKind.PARQUET and image.encoded_bytes > encoded_room_bytes:

@@ -22,9 +22,9 @@ from pipeline.output.record import RunRecord
 from pipeline.output.run_output import RunOutput
 from pipeline.output.schema import MODEL, SCHEMA_VERSION
 from pipeline.output.writer import OutputWriter, writing
-from pipeline.review.edits import Edits, edits_of
+from pipeline.review.edits import UNMOVED_PX, Edits, edits_of
 from pipeline.review.formats.checks import printable, shown
-from pipeline.review.given import is_as_given
+from pipeline.review.given import came_as_given, is_as_given
 from pipeline.review.imported import Imported, Undone
 from pipeline.review.labels import ReviewedImage, ReviewedPerson
 from pipeline.review.matched_images import MatchedImage, match_answers
@@ -229,8 +229,8 @@ def _told(one: MatchedImage, skeleton: Skeleton, min_score: float) -> tuple[Huma
     is_unchanged = not answer.is_marked and is_as_given(
         persons, pre_labels, found[shown], same, (width, height)
     )
-    pre_labels_joints = answer.pre_labels or {}
-    joints_shown = [None if row is None else pre_labels_joints.get(int(shown[row])) for row in same]
+    bits = (answer.pre_labels or {}) if _fits(answer, found) else {}
+    joints_shown = [None if row is None else bits.get(int(shown[row])) for row in same]
     if is_unchanged:
         edits = Edits.of_unchanged(len(persons), joints)
     else:
@@ -259,12 +259,26 @@ def _told(one: MatchedImage, skeleton: Skeleton, min_score: float) -> tuple[Huma
 
 def _rows_shown(answer: ReviewedImage, found: Poses, min_score: float) -> NDArray[np.intp]:
     """Which of the persons found the task showed: as it says, else those that count and lie in the image."""
-    if answer.pre_labels is not None:
+    if answer.pre_labels is not None and _fits(answer, found):
         rows = np.array(sorted(answer.pre_labels), np.intp)
         return rows[rows < len(found)]
     keypoints = found.keypoints
     inside = np.all((keypoints >= 0) & (keypoints <= (answer.width, answer.height)), axis=2)
     return np.flatnonzero(inside.any(axis=1) & (found.scores >= min_score))
+
+
+def _fits(answer: ReviewedImage, found: Poses) -> bool:
+    """Whether persons that came back as they were given are the ones of their numbers: another network may
+    have annotated the image since."""
+    for person in answer.persons:
+        if person.person is None or not came_as_given(person):
+            continue
+        labelled = person.visibility > 0
+        if person.person >= len(found) or not np.allclose(
+            found.keypoints[person.person][labelled], person.keypoints[labelled], atol=UNMOVED_PX
+        ):
+            return False
+    return True
 
 
 def _box(person: ReviewedPerson) -> tuple[float, float, float, float]:

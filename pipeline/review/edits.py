@@ -89,7 +89,7 @@ def edits_of(
         same: [N] which of them each of the reviewer's is, or None.
         keypoints: [N, K, 2] the reviewer's, image px.
         visibility: [N, K], COCO's.
-        joints_shown: [N] with how many joints each was shown; None for as many as lie in the image.
+        joints_shown: [N] which joints of each were shown, as bits; None for those that lie in the image.
         size: width and height of the image, px.
     """
     confirmed, distances = 0, [np.zeros((0, visibility.shape[1]))]
@@ -98,10 +98,12 @@ def edits_of(
             continue
         labelled, before = visibility[person] > 0, found.keypoints[row].astype(np.float64)
         px = np.where(labelled, np.linalg.norm(before - keypoints[person], axis=1), np.nan)
-        wanted = joints_shown[person]
-        if wanted is None:
-            wanted = ((before >= 0) & (before < size)).all(axis=1).sum()
-        confirmed += not (px > UNMOVED_PX).any() and labelled.sum() >= wanted
+        bits = joints_shown[person]
+        if bits is None:
+            shown = ((before >= 0) & (before < size)).all(axis=1)
+        else:
+            shown = np.array([bits >> joint & 1 for joint in range(len(labelled))], bool)
+        confirmed += not ((px > UNMOVED_PX) | (shown & ~labelled)).any()
         distances.append(px[None])
     kept = sum(row is not None for row in same)
     return Edits(

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from pipeline.review.labels import ReviewedPerson
 from posrefine.poses import Poses
 
-__all__ = ["GIVEN", "REVIEWED", "given_of", "is_as_given"]
+__all__ = ["GIVEN", "REVIEWED", "came_as_given", "given_of", "is_as_given"]
 
 GIVEN = "given"
 """What tools keep of each pre-label, to know it again: `given_of`."""
@@ -59,14 +59,15 @@ def is_as_given(
     """
     inside = np.asarray(((found.keypoints >= 0) & (found.keypoints <= size)).all(axis=2), bool)
     return len(persons) == pre_labels and all(
-        _is_as_given(person)
+        came_as_given(person)
         if person.given is not None
         else row is not None and _is_as_found(person, found.keypoints[row], inside[row])
         for person, row in zip(persons, same, strict=True)
     )
 
 
-def _is_as_given(person: ReviewedPerson) -> bool:
+def came_as_given(person: ReviewedPerson) -> bool:
+    """Whether a person is what its tool says was given, joint by joint; False where it does not say."""
     labelled = person.visibility > 0
     now, before = (
         [float(number) for number in text.split()]

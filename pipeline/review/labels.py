@@ -83,8 +83,8 @@ class ReviewedImage:
         width, height: image px, as the file says.
         persons: all persons of the image.
         place: where in which file this stands, for errors and for the record.
-        pre_labels: with how many joints the task showed each of its pre-labels, by `PreLabel.person`; None
-            where the tool lost that.
+        pre_labels: which joints of each of its pre-labels the task showed, as bits, by `PreLabel.person`;
+            None where the tool lost that.
         is_marked: whether the file says that somebody looked, be it that nothing was changed.
     """
 

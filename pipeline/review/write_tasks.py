@@ -15,8 +15,9 @@ from pipeline.export.files import put_json_lines, put_zipped, spooled, write_arr
 from pipeline.export.label_studio import labelling_config, regions
 from pipeline.export.source import address_for_tools
 from pipeline.review.formats.answer_files import Tool
+from pipeline.review.formats.checks import PRE_LABELS
 from pipeline.review.formats.cvat_tasks import cvat_labels, cvat_pieces, has_name_in_xml
-from pipeline.review.formats.pre_labels import TaskFile, about_task, exported
+from pipeline.review.formats.pre_labels import TaskFile, about_task, exported, pre_labels_in_words
 from pipeline.review.given import GIVEN, given_of
 from pipeline.review.labels import ReviewTask
 from pipeline.storage import Storage
@@ -209,10 +210,10 @@ def _coco_image(
 def _coco_people(task: ReviewTask, number: int, about: TaskFile) -> Iterator[dict[str, Any]]:
     """Which image they are of stands in every person too: tools keep attributes of persons, not of images."""
     image = exported(task, about.skeleton)
-    shown = image.shown(about.min_keypoint_score)
+    shown, pre_labels = image.shown(about.min_keypoint_score), pre_labels_in_words(task, about)
     for person, record, flags in zip(task.persons, people(image, number, shown), shown, strict=True):
         given = given_of(np.reshape(record["keypoints"], (-1, 3))[:, :2], flags > 0)
-        kept = {"person": person.person, "sha256": task.sha256, GIVEN: given}
+        kept = {"person": person.person, "sha256": task.sha256, GIVEN: given, PRE_LABELS: pre_labels}
         yield record | {"attributes": record["attributes"] | kept}
 
 

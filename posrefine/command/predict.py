@@ -116,7 +116,7 @@ def _about(predictor: Predictor, min_score: float) -> dict[str, Any]:
     return {
         "weights": info and redacted(info.origin),
         "weights_sha256": info and info.sha256,
-        "note": info and info.note,
+        "note": info and info.note and redacted(info.note),
         "input_size": predictor.input_size,
         "protocol": predictor.protocol.name,
         "scales": list(predictor.scales),

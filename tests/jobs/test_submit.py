@@ -33,6 +33,14 @@ def test_tries_are_found_by_their_name_and_told_apart_by_number():
     assert [number for number, _ in tries_of("n-2026-11-28", [job(name) for name in days])] == [1, 2]
 
 
+@pytest.mark.parametrize("address", ["nonsense", "http://127.0.0.1:abc", "http://[bad"])
+def test_an_address_that_is_none_is_refused_by_its_name(address: str, capsys: pytest.CaptureFixture[str]):
+    assert main(["--name", "night", "--address", address, *COMMAND]) == 2
+    said = capsys.readouterr().err
+    assert f"--address {address}: " in said
+    assert "Traceback" not in said
+
+
 @pytest.mark.parametrize(
     ("status", "code", "expected"),
     [

@@ -45,7 +45,7 @@ def answer(
         persons=tuple(persons),
         place=f"answers.json: image {image.image_key}",
         is_marked=marked,
-        pre_labels=None if image.poses is None else dict.fromkeys(range(len(image.poses)), 17),
+        pre_labels=None if image.poses is None else dict.fromkeys(range(len(image.poses)), 0x1FFFF),
     )
 
 

@@ -32,7 +32,7 @@ class LabelledImage:
     width: int
     height: int
     persons: tuple[Labelled, ...]
-    pre_labels: str = "0:17"
+    pre_labels: str = "0:1ffff"
 
 
 def cvat_xml(images: Sequence[LabelledImage], reviewer: str, chance: random.Random) -> str:

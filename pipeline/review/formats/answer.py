@@ -22,7 +22,7 @@ class Answer:
         reviewer: as the file says it; None where it does not.
         frame: of the image.
         persons: in it.
-        pre_labels: with how many joints the task showed each of its pre-labels, by number; None where the
+        pre_labels: which joints of each of its pre-labels the task showed, as bits, by number; None where the
             tool lost that.
         place: of the image in the file.
         is_marked: whether the file says that somebody looked, be it that nothing was changed.

@@ -38,11 +38,11 @@ NOT_LABELLED, HIDDEN, VISIBLE = 0, 1, 2
 """COCO's flags of a joint."""
 
 PRE_LABELS, NO_PRE_LABELS = "pre_labels", "none"
-"""What tools keep of the persons that an image was given out with: number and joints shown, as in
-`0:17 1:12`, or that word."""
+"""What tools keep of the persons that an image was given out with: number and joints shown, as bits in
+hexadecimal, as in `0:1ffff 1:7f`; or that word."""
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
-_SHOWN = re.compile(r"[0-9]{1,9}:[0-9]{1,9}( [0-9]{1,9}:[0-9]{1,9})*")
+_SHOWN = re.compile(r"[0-9]{1,9}:[0-9a-f]{1,32}( [0-9]{1,9}:[0-9a-f]{1,32})*")
 _SHOWN_CHARS = 80
 _MOST_PX = 1e9
 
@@ -223,7 +223,9 @@ def whole_number(value: object, what: str, place: Place) -> int | None:
 
 
 def pre_labels_of(value: object, place: Place) -> dict[int, int] | None:
-    """With how many joints each pre-label of a task was shown, by its number; None where that is lost.
+    """Which joints of each pre-label of a task were shown, by its number; None where that is lost.
+
+    Joint k is bit k.
 
     Raises:
         ConfigurationError: something else stands there.
@@ -233,8 +235,8 @@ def pre_labels_of(value: object, place: Place) -> dict[int, int] | None:
     if value == NO_PRE_LABELS:
         return {}
     if not isinstance(value, str) or not _SHOWN.fullmatch(value):
-        raise place.refusal(f"{PRE_LABELS} is {shown(value)}, wanted '0:17 1:12' and so on, or 'none'")
-    return {int(person): int(joints) for person, joints in (one.split(":") for one in value.split(" "))}
+        raise place.refusal(f"{PRE_LABELS} is {shown(value)}, wanted '0:1ffff 1:7f' and so on, or 'none'")
+    return {int(person): int(joints, 16) for person, joints in (one.split(":") for one in value.split(" "))}
 
 
 def with_numbers_once(persons: Iterable[ReviewedPerson]) -> tuple[ReviewedPerson, ...]:

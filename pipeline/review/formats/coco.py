@@ -47,6 +47,7 @@ def read_coco(records: Iterable[tuple[str, Any]], place: Place, skeleton: Skelet
         here = place.at(f"image {image_id}", str(image.get("file_name")))
         frame = Frame.of(image.get("width"), image.get("height"), here)
         found, hashes = [], {require_sha256(image.get("sha256"), here)}
+        pre_labels = pre_labels_of(image.get(PRE_LABELS), here)
         for record in persons.pop(image_id, []):
             inside = here.at(f"annotation {record.get('id')}")
             category = _id(record, "category_id", inside)
@@ -58,6 +59,8 @@ def read_coco(records: Iterable[tuple[str, Any]], place: Place, skeleton: Skelet
                 continue
             found.append(_person(record, names, frame, inside, skeleton))
             hashes.add(require_sha256(_attributes(record).get("sha256"), inside))
+            if pre_labels is None:
+                pre_labels = pre_labels_of(_attributes(record).get(PRE_LABELS), inside)
         hashes.discard(None)
         if len(hashes) > 1:
             several = ", ".join(sorted(map(str, hashes)))
@@ -72,7 +75,7 @@ def read_coco(records: Iterable[tuple[str, Any]], place: Place, skeleton: Skelet
             reviewer=text_of(image, "reviewer"),
             frame=frame,
             persons=with_numbers_once(found),
-            pre_labels=pre_labels_of(image.get(PRE_LABELS), here),
+            pre_labels=pre_labels,
             place=here,
         )
     for image_id, orphans in persons.items():

@@ -13,7 +13,7 @@ from pipeline.review.labels import ReviewTask
 from posrefine.poses import Poses
 from posrefine.skeletons import Skeleton
 
-__all__ = ["TaskFile", "about_task", "exported"]
+__all__ = ["TaskFile", "about_task", "exported", "pre_labels_in_words"]
 
 
 @dataclass(frozen=True)
@@ -46,14 +46,20 @@ def exported(task: ReviewTask, skeleton: Skeleton) -> ExportedImage:
     return ExportedImage(task.image_key, None, task.uri, task.width, task.height, poses, 0, task.sha256)
 
 
+def pre_labels_in_words(task: ReviewTask, about: TaskFile) -> str:
+    """Who was shown, with which joints, as `pre_labels_of` reads it."""
+    shown = exported(task, about.skeleton).shown(about.min_keypoint_score) > 0
+    masks = [sum(1 << joint for joint in np.flatnonzero(flags).tolist()) for flags in shown]
+    words = [f"{one.person}:{mask:x}" for one, mask in zip(task.persons, masks, strict=True)]
+    return " ".join(words) or NO_PRE_LABELS
+
+
 def about_task(task: ReviewTask, about: TaskFile) -> dict[str, Any]:
     """What comes back with the answer: which image it is about, whose it is, and what was shown."""
-    shown = (exported(task, about.skeleton).shown(about.min_keypoint_score) > 0).sum(axis=1)
-    pre_labels = [f"{one.person}:{joints}" for one, joints in zip(task.persons, shown, strict=True)]
     return {
         "image_key": task.image_key,
         "sha256": task.sha256,
         "reviewer": task.reviewer or "",
         "reason": task.reason,
-        PRE_LABELS: " ".join(pre_labels) or NO_PRE_LABELS,
+        PRE_LABELS: pre_labels_in_words(task, about),
     }

@@ -60,6 +60,11 @@ def test_nothing_is_written_beside_an_input_that_is_one_file(
     metadata = metadata_of()
     settings = json.loads(metadata.settings) | {"input": str(tmp_path / "photographs" / name)}
     run = write_run(tmp_path / "run", [images], replace(metadata, settings=json.dumps(settings)))
+    given = tmp_path / "photographs" / name
+    given.mkdir(parents=True)
+    export_run(run, "overlays", str(tmp_path / "photographs"), Storage(), ROOT)
+    given.rmdir()
+    given.write_bytes(b"one file")
     with pytest.raises(ConfigurationError, match=r"lies in the run's input .*/photographs.*another folder"):
         export_run(run, "overlays", str(tmp_path / "photographs"), Storage(), ROOT)
     export_run(run, "overlays", str(tmp_path / "photographs" / "drawn"), Storage(), ROOT)

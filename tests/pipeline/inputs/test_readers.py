@@ -323,6 +323,14 @@ def test_a_photograph_that_a_dictionary_repeats_is_kept_a_bounded_number_of_time
     assert "--unit-images" in str(images[-1].error)
 
 
+def test_photographs_that_differ_are_all_kept_however_large_their_unit_is(tmp_path):
+    photographs = {f"{number}.jpg": photo(number) + bytes([number]) * 2**16 for number in range(12)}
+    units = plan(fill(tmp_path, {"a.parquet": make_parquet(photographs, 12)}))
+    images = read(units, ReadOptions(decoded_bytes=0, encoded_bytes=2**17))
+    assert [image.status for image in images] == [ImageStatus.OK] * 12
+    assert all(image.encoded for image in images)
+
+
 def test_what_fits_in_decoded_is_not_bounded_by_its_encoded_bytes(tmp_path):
     units = plan(fill(tmp_path, {"a.parquet": repeated_photo(8, 2**16)}))
     images = read(units, ReadOptions(encoded_bytes=0))

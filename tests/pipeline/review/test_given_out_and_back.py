@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import random
 import tempfile
+import zipfile
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
@@ -95,6 +97,68 @@ def test_a_joint_taken_away_of_a_person_given_out_with_fewer_is_a_change(
     assert (edits.moved, edits.added, edits.removed) == (1, 0, 0)
 
 
+@pytest.mark.parametrize("tool", TOOLS)
+def test_a_joint_taken_away_and_another_put_in_its_stead_is_a_change(
+    standing: Standing, tool: Tool, tmp_path: Path
+):
+    images = {image.image_key: image for image in standing.output.images()}
+
+    def with_another(image: ReviewedImage) -> ReviewedImage:
+        (first, *others) = image.persons
+        keypoints, visibility = first.keypoints.copy(), first.visibility.copy()
+        visibility[np.flatnonzero(visibility)[0]] = 0
+        (weak, *_) = np.flatnonzero(first.visibility == 0)
+        poses = images[str(image.image_key)].poses
+        assert poses is not None
+        keypoints[weak], visibility[weak] = poses.keypoints[first.person][weak], 2
+        return replace(image, persons=(replace(first, keypoints=keypoints, visibility=visibility), *others))
+
+    back = given_out(standing, tool, tmp_path / "tasks", 0.1, 0.2)
+    rich = [n for n, one in enumerate(back) if one.persons and 1 < (one.persons[0].visibility > 0).sum() < 17]
+    back[rich[0]] = with_another(back[rich[0]])
+    edits = import_reviews(standing.output, back, ["tasks"]).edits["ann"]
+    assert (edits.moved, edits.added, edits.removed) == (1, 0, 0)
+
+
+@pytest.mark.parametrize("tool", ["cvat", "fiftyone", "coco"])
+def test_where_another_network_has_annotated_since_the_numbers_of_persons_say_nothing(
+    standing: Standing, tool: Tool, tmp_path: Path
+):
+    """Its persons are told by how they lie, as where the tool has lost all numbers."""
+    back = [image for image in given_out(standing, tool, tmp_path / "tasks", None, 0.0) if image.persons]
+    standing.replace(network=1)
+    told = import_reviews(standing.output, back, ["tasks"])
+    lost = [
+        replace(
+            image,
+            pre_labels=None,
+            persons=tuple(replace(person, person=None, given=None) for person in image.persons),
+        )
+        for image in back
+    ]
+    again = Standing(Storage(), standing.input, f"{standing.output_uri}-2", standing.changes, network=1)
+    again.sync()
+    wanted = import_reviews(again.output, lost, ["tasks"])
+    for name in ("confirmed", "moved", "added", "removed"):
+        assert getattr(told.edits["ann"], name) == getattr(wanted.edits["ann"], name), name
+
+
+def test_cocos_images_that_lost_what_they_showed_have_it_from_their_persons(
+    standing: Standing, tmp_path: Path
+):
+    back = given_out(standing, "coco", tmp_path / "tasks", 0.1, 0.4)
+    kept = {image.image_key: image.pre_labels for image in back if image.persons}
+    (path,) = (tmp_path / "tasks").glob("*.zip")
+    name = "annotations/person_keypoints_default.json"
+    with zipfile.ZipFile(path) as archive:
+        content = json.loads(archive.read(name))
+    for image in content["images"]:
+        del image["pre_labels"]
+    (tmp_path / "lost.json").write_text(json.dumps(content))
+    again = list(read_reviews(Storage(), str(tmp_path / "lost.json"), COCO, may_be_empty=True))
+    assert {image.image_key: image.pre_labels for image in again if image.persons} == kept
+
+
 def test_a_person_that_was_given_out_and_is_gone_is_removed_also_below_the_runs_floor(
     standing: Standing, tmp_path: Path
 ):
@@ -169,7 +233,10 @@ def require_as_shown(image: ReviewedImage, task: ReviewTask) -> None:
         if inside.any():
             shown[person.person] = inside, person.keypoints
     assert image.sha256 == task.sha256
-    assert image.pre_labels == {number: inside.sum() for number, (inside, _) in shown.items()}
+    assert image.pre_labels == {
+        number: sum(1 << joint for joint in np.flatnonzero(inside).tolist())
+        for number, (inside, _) in shown.items()
+    }
     assert sorted(person.person for person in image.persons) == sorted(shown)  # type: ignore[type-var]
     for person in image.persons:
         inside, keypoints = shown[person.person]  # type: ignore[index]
