@@ -39,10 +39,11 @@ def status_lines(status: RunStatus, now: datetime) -> Iterator[str]:
     yield f"persons   {status.people.words(run.min_score)}"
     if status.reviewed:
         yield f"reviewed  {status.reviewed:,} images are as people corrected them"
-    if status.images_per_s is not None and status.last_commit_at is not None:
+    if status.last_commit_at is not None:
         over = "of the last attempt" if status.ended is not None else "since the first commit"
-        last = status.last_commit_at.astimezone(UTC)
-        yield f"speed     {status.images_per_s:,.1f} images/s {over}; last commit {last:%F %T} UTC"
+        speed = status.images_per_s
+        known = "not known" if speed is None else f"{speed:,.1f} images/s {over}"
+        yield f"speed     {known}; last commit {status.last_commit_at.astimezone(UTC):%F %T} UTC"
     if status.remaining_s:
         yield f"left      about {timedelta(seconds=round(status.remaining_s))} of work at this speed"
     if len(status.generations) > 1:

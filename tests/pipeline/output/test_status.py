@@ -224,7 +224,7 @@ def test_before_the_second_commit_no_speed_is_known_and_none_is_made_up(tmp_path
     status, said = status_of(tree)
     assert status.images_per_s is None
     assert status.remaining_s is None
-    assert "speed" not in said
+    assert said["speed"].startswith("not known; last commit ")
     assert "left" not in said
     assert (said["lock"], said["outcome"]) == ("free", "none yet")
 

@@ -162,7 +162,7 @@ from posrefine.inference.fast.adaptive_triton import _adaptive_block
 
 pointers = dict.fromkeys(("x_ptr", "out_ptr", "affine_ptr", "weight_ptr"), "*{dtype}")
 pointers |= dict.fromkeys(("affine_bias_ptr", "shift_ptr"), "*fp32")
-numbers = dict.fromkeys(("cells", "height", "columns", "width"), "i32")
+numbers = dict.fromkeys(("cell_count", "height", "columns", "width"), "i32")
 signature = {name: (pointers | numbers).get(name, "constexpr") for name in _adaptive_block.arg_names}
 source = ASTSource(_adaptive_block, signature, constexprs=dict(size=16, at_once=64))
 assert triton.compile(source, target=GPUTarget("cuda", {capability}, 32)).asm["cubin"]
