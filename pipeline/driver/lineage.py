@@ -15,12 +15,12 @@ from datetime import UTC, datetime
 from typing import Any
 from uuid import uuid4
 
-from pipeline.driver.lossy import TIMEOUT_S, told
 from pipeline.output.outcome import Outcome
 from pipeline.output.run_output import RunOutput
 from pipeline.settings.run import RunSettings
 from pipeline.storage import Storage
 from pipeline.storage.uris import join_uri, normalise_uri
+from pipeline.telling import TIMEOUT_S, told
 from posrefine.errors import ConfigurationError, StorageError
 from posrefine.redaction import redacted
 from posrefine.version import code_version

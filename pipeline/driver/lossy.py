@@ -8,7 +8,7 @@ from pipeline.storage.uris import normalise_uri
 from pipeline.telling import TIMEOUT_S, told
 from posrefine.redaction import redacted
 
-__all__ = ["TIMEOUT_S", "push", "told"]
+__all__ = ["push"]
 
 
 def push(

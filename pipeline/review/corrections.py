@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -219,7 +219,8 @@ def _told(one: MatchedImage, skeleton: Skeleton, min_score: float) -> tuple[Huma
     keypoints = np.array([p.keypoints for p in persons], np.float32).reshape(-1, joints, 2)
     keypoints = np.where(visibility[:, :, None] > 0, keypoints, np.float32(0))
     boxes = np.array([_box(p) for p in persons], np.float32).reshape(-1, 4)
-    shown = _rows_shown(answer, found, min_score)
+    given = answer.pre_labels if _fits(answer, found) else None
+    shown = _rows_shown(answer, given, found, min_score)
     positions = {int(row): position for position, row in enumerate(shown)}
     stated = [None if p.person is None else positions.get(p.person) for p in persons]
     like = oks_matrix(found.keypoints[shown], keypoints, visibility, boxes, skeleton.sigmas)
@@ -229,8 +230,7 @@ def _told(one: MatchedImage, skeleton: Skeleton, min_score: float) -> tuple[Huma
     is_unchanged = not answer.is_marked and is_as_given(
         persons, pre_labels, found[shown], same, (width, height)
     )
-    bits = (answer.pre_labels or {}) if _fits(answer, found) else {}
-    joints_shown = [None if row is None else bits.get(int(shown[row])) for row in same]
+    joints_shown = [None if row is None or given is None else given[int(shown[row])] for row in same]
     if is_unchanged:
         edits = Edits.of_unchanged(len(persons), joints)
     else:
@@ -257,10 +257,12 @@ def _told(one: MatchedImage, skeleton: Skeleton, min_score: float) -> tuple[Huma
     )
 
 
-def _rows_shown(answer: ReviewedImage, found: Poses, min_score: float) -> NDArray[np.intp]:
-    """Which of the persons found the task showed: as it says, else those that count and lie in the image."""
-    if answer.pre_labels is not None and _fits(answer, found):
-        rows = np.array(sorted(answer.pre_labels), np.intp)
+def _rows_shown(
+    answer: ReviewedImage, given: Mapping[int, int] | None, found: Poses, min_score: float
+) -> NDArray[np.intp]:
+    """Which of the persons found the task showed: those given, else those that count and lie in the image."""
+    if given is not None:
+        rows = np.array(sorted(given), np.intp)
         return rows[rows < len(found)]
     keypoints = found.keypoints
     inside = np.all((keypoints >= 0) & (keypoints <= (answer.width, answer.height)), axis=2)

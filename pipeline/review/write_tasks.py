@@ -17,7 +17,7 @@ from pipeline.export.source import address_for_tools
 from pipeline.review.formats.answer_files import Tool
 from pipeline.review.formats.checks import PRE_LABELS
 from pipeline.review.formats.cvat_tasks import cvat_labels, cvat_pieces, has_name_in_xml
-from pipeline.review.formats.pre_labels import TaskFile, about_task, exported, pre_labels_in_words
+from pipeline.review.formats.pre_labels import TaskFile, about_task, exported
 from pipeline.review.given import GIVEN, given_of
 from pipeline.review.labels import ReviewTask
 from pipeline.storage import Storage
@@ -204,13 +204,14 @@ def _coco_image(
     task: ReviewTask, number: int, about: TaskFile
 ) -> tuple[dict[str, Any], Iterator[dict[str, Any]]]:
     image = exported(task, about.skeleton)
-    return image_record(image, number) | about_task(task, about), _coco_people(task, number, about)
+    asked = about_task(task, about)
+    return image_record(image, number) | asked, _coco_people(task, number, about, asked[PRE_LABELS])
 
 
-def _coco_people(task: ReviewTask, number: int, about: TaskFile) -> Iterator[dict[str, Any]]:
+def _coco_people(task: ReviewTask, number: int, about: TaskFile, pre_labels: str) -> Iterator[dict[str, Any]]:
     """Which image they are of stands in every person too: tools keep attributes of persons, not of images."""
     image = exported(task, about.skeleton)
-    shown, pre_labels = image.shown(about.min_keypoint_score), pre_labels_in_words(task, about)
+    shown = image.shown(about.min_keypoint_score)
     for person, record, flags in zip(task.persons, people(image, number, shown), shown, strict=True):
         given = given_of(np.reshape(record["keypoints"], (-1, 3))[:, :2], flags > 0)
         kept = {"person": person.person, "sha256": task.sha256, GIVEN: given, PRE_LABELS: pre_labels}

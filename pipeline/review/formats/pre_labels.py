@@ -13,7 +13,7 @@ from pipeline.review.labels import ReviewTask
 from posrefine.poses import Poses
 from posrefine.skeletons import Skeleton
 
-__all__ = ["TaskFile", "about_task", "exported", "pre_labels_in_words"]
+__all__ = ["TaskFile", "about_task", "exported"]
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ def exported(task: ReviewTask, skeleton: Skeleton) -> ExportedImage:
     return ExportedImage(task.image_key, None, task.uri, task.width, task.height, poses, 0, task.sha256)
 
 
-def pre_labels_in_words(task: ReviewTask, about: TaskFile) -> str:
+def _pre_labels(task: ReviewTask, about: TaskFile) -> str:
     """Who was shown, with which joints, as `pre_labels_of` reads it."""
     shown = exported(task, about.skeleton).shown(about.min_keypoint_score) > 0
     masks = [sum(1 << joint for joint in np.flatnonzero(flags).tolist()) for flags in shown]
@@ -61,5 +61,5 @@ def about_task(task: ReviewTask, about: TaskFile) -> dict[str, Any]:
         "sha256": task.sha256,
         "reviewer": task.reviewer or "",
         "reason": task.reason,
-        PRE_LABELS: pre_labels_in_words(task, about),
+        PRE_LABELS: _pre_labels(task, about),
     }

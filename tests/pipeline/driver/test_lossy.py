@@ -13,9 +13,10 @@ from prometheus_client import CollectorRegistry, Gauge
 from support.ports import free_port
 
 from pipeline.driver.lineage import with_lineage
-from pipeline.driver.lossy import push, told
+from pipeline.driver.lossy import push
 from pipeline.output.outcome import Outcome
 from pipeline.settings.run import RunSettings
+from pipeline.telling import told
 
 
 class Done(Exception):
