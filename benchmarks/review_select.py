@@ -28,6 +28,12 @@ from posrefine.skeletons import COCO
 IN_A_FILE = 65_536
 BUDGET = 1_000
 SIZES = (125_000, 1_000_000)
+WAYS = {
+    "alone": ["--no-distributed"],
+    "alone, in Ray tasks": ["--distributed"],
+    "against another run": ["--no-distributed"],
+    "against another run, in Ray tasks": ["--distributed"],
+}
 
 
 def main() -> None:
@@ -41,8 +47,9 @@ def main() -> None:
             write_tables(one, images, seed=0)
             write_tables(other, images, seed=1)
             job = [sys.executable, str(Path(__file__).resolve().parents[1] / "jobs" / "review.py")]
-            for name, more in (("alone", []), ("against another run", ["--against", other])):
-                command = [*job, "select", "--output", one, "--budget", str(BUDGET), *more]
+            for name, more in WAYS.items():
+                against = ["--against", other] if "against" in name else []
+                command = [*job, "select", "--output", one, "--budget", str(BUDGET), *against, *more]
                 usage = measured(command, Path.cwd(), f"{images:,} images, {name}")
                 queue = usage.printed.splitlines()[0]
                 size = sum(path.stat().st_size for path in Path(one, "tables").rglob("*.parquet"))

@@ -99,6 +99,7 @@ def _select(settings: SelectSettings) -> int:
         per_folder=settings.per_folder,
         seed=settings.seed,
         against=None if settings.against is None else RunOutput.at(settings.against, storage),
+        distributed=settings.distributed,
     )
     output = RunOutput.at(settings.output, storage, settings.as_of)
     queue, uri = select_images(output, options)

@@ -12,18 +12,23 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TypeVar
 
 import ray
 from ray.exceptions import GetTimeoutError, OutOfMemoryError, RayError, RayTaskError
 
 from posrefine.errors import ClusterLost, ConfigurationError, OutOfMemory, PosRefineError
 
-__all__ = ["ray_session", "unwrapped_worker_errors"]
+__all__ = ["map_in_tasks", "ray_session", "unwrapped_worker_errors"]
 
 logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
+R = TypeVar("R")
 
 _IDLE_WORKER_MS = "60000"
 _HEAD_WAIT_S = 30.0
@@ -31,6 +36,7 @@ _CONNECT_S = 10.0
 _LOOK_AGAIN_S = 1.0
 _ADVICE = re.compile(r"\nFailed to .+ after \d+/\d+ attempts")
 _ROOM_MIB = 32
+_TASKS_PER_CPU = 2
 _STDERR = 2
 
 
@@ -214,6 +220,29 @@ def unwrapped_worker_errors() -> Iterator[None]:
         if isinstance(error, RayTaskError | GetTimeoutError):
             raise
         raise ClusterLost(f"Ray could not go on: {type(error).__name__}: {_first_line(error)}") from error
+
+
+def map_in_tasks(function: Callable[..., R], items: Iterable[T], *shared: object) -> Iterator[R]:
+    """What `function(item, *shared)` returns, in the order of the items, found in Ray tasks of a core each.
+
+    A few tasks are ahead of what is taken. `shared` goes to the object store once; workers on one machine map
+    the same copy.
+
+    Raises:
+        PosRefineError: what a task raised.
+        ClusterLost: Ray could not be started, or is gone.
+    """
+    with ray_session(), unwrapped_worker_errors():
+        stored = [ray.put(value) for value in shared]
+        task = ray.remote(num_cpus=1)(function)
+        window = max(1, int(ray.cluster_resources().get("CPU", 1))) * _TASKS_PER_CPU
+        pending: deque[ray.ObjectRef] = deque()
+        for item in items:
+            if len(pending) == window:
+                yield ray.get(pending.popleft())
+            pending.append(task.remote(item, *stored))
+        while pending:
+            yield ray.get(pending.popleft())
 
 
 def _first_line(error: BaseException) -> str:

@@ -225,9 +225,9 @@ class Benchmark:
         if not distributed:
             return (score_part(part, self.annotations, self.rules, wanted) for part in predictions.parts)
         # Ray takes longer to import than a small evaluation takes.
-        from pipeline.evaluation.tasks import score_in_tasks
+        from pipeline.ray_session import map_in_tasks
 
-        return score_in_tasks(predictions.parts, self.annotations, self.rules, wanted)
+        return map_in_tasks(score_part, predictions.parts, self.annotations, self.rules, wanted)
 
 
 def _diagnose(

@@ -90,7 +90,7 @@ def compare_outputs(
         ConfigurationError: there is no output, or their persons have other joints.
         StorageError: one cannot be read.
     """
-    one, other = (RunOutput.at(uri, storage, source="model").rows() for uri in (a, b))
+    one, other = (RunOutput.rows_at(uri, storage, source="model") for uri in (a, b))
     if one.skeleton != other.skeleton:
         raise ConfigurationError(
             f"{a} has the joints of {one.skeleton.name}, {b} those of {other.skeleton.name}; "

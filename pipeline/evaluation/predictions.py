@@ -122,7 +122,7 @@ def open_predictions(
     if normalise_uri(uri).endswith(".json"):
         return _open_results(storage, uri, annotations, rules)
     try:
-        run = RunOutput.at(uri, storage, as_of, source).rows(units_first=True)
+        run = RunOutput.rows_at(uri, storage, as_of, source, units_first=True)
     except ConfigurationError as error:
         raise ConfigurationError(f"predictions {error}, or a COCO results file") from error
     code = "poses_mean_nothing" if run.note == UNTRAINED_NOTE else "weights_have_a_note"

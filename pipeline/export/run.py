@@ -57,7 +57,7 @@ def export_run(
             f"export format {export_format!r} is unknown; choose one of {', '.join(EXPORT_FORMATS)}"
         )
     options = options or ExportOptions()
-    rows = RunOutput.at(run_uri, storage, options.as_of, options.source).rows()
+    rows = RunOutput.rows_at(run_uri, storage, options.as_of, options.source)
     place = normalise_uri(output_uri)
     if "input" in rows.settings:
         _require_place_apart(place, str(rows.settings["input"]), storage)

@@ -73,6 +73,27 @@ class RunOutput:
         work = found if isinstance(found, str) and re.fullmatch(WORK, found) else ""
         return RunOutput(storage, replace(tree, work=work), as_of, source)
 
+    @staticmethod
+    def rows_at(
+        uri: str,
+        storage: Storage,
+        as_of: int | None = None,
+        source: Source = "corrected",
+        *,
+        units_first: bool = False,
+    ) -> RunRows:
+        """The rows alone of the output that the user named, as `rows` gives them.
+
+        `_SUCCESS.json` is read once: what is made of it are rows, whose place it says itself.
+        """
+        return RunOutput(storage, OutputTree.at(uri), as_of, source).rows(units_first=units_first)
+
+    @staticmethod
+    def of_rows(rows: RunRows) -> RunOutput:
+        """The output of rows that are open; what they know of it is not read again."""
+        work = "" if rows.counts is None else rows.counts.work
+        return RunOutput(rows.storage, replace(OutputTree.at(rows.uri), work=work), rows.as_of)
+
     @property
     def uri(self) -> str:
         """Its address, in its one spelling."""

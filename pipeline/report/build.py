@@ -58,7 +58,7 @@ def report_evaluation(
     evaluation, run, storage = scored.evaluation, scored.run, benchmark.storage
     facts, gallery, survey, queue = None, _no_images_of_results_files(), None, None
     if run is not None and scored.row_summary is not None:
-        found = RunOutput.at(run.uri, storage, run.as_of)
+        found = RunOutput.of_rows(run)
         facts = read_run_facts(found, run, scored.row_summary, run.min_score)
         survey, gallery = _survey(run, scored.row_summary, benchmark, gallery_images, run.min_score)
         queue = last_queue(found, run, _maker(run, run.min_score), gallery_images)
@@ -102,8 +102,8 @@ def report_run(
         StorageError: the run cannot be read, or the page cannot be written.
     """
     require_templates()
-    found = RunOutput.at(run, storage, as_of)
-    rows = found.rows()
+    rows = RunOutput.rows_at(run, storage, as_of)
+    found = RunOutput.of_rows(rows)
     summary = _summarised(rows)
     least = rows.min_score if min_score is None else min_score
     facts = read_run_facts(found, rows, summary, least)

@@ -46,6 +46,12 @@ class PersonSample:
             self._kept.append((drawn[wanted], people.some(wanted)))
             self._cut()
 
+    def join(self, other: PersonSample) -> None:
+        """Take in what another one has seen of other images."""
+        self._kept += other._kept
+        if self._kept:
+            self._cut()
+
     def persons(self) -> CountedPersons:
         """Those of the sample, in an order of chance."""
         if not self._kept:

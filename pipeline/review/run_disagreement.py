@@ -62,6 +62,10 @@ class RunDisagreement:
             other, np.flatnonzero(other.numbers[:, -1] >= np.float32(rows.min_score)), skeleton
         )
 
+    def in_memory(self) -> RunDisagreement:
+        """The same with the joints in memory instead of in the temporary file."""
+        return replace(self, other=replace(self.other, numbers=np.asarray(self.other.numbers)))
+
     def compare(self, features: NDArray[Any], rows: PersonRows, people: CountedPersons) -> None:
         """Write into `differ` of `FEATURES` how many persons one of the two runs alone has found, and into
         `other_persons` how many there are in the other run.

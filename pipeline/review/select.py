@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -15,18 +15,11 @@ from numpy.typing import NDArray
 from pipeline.output.review_queue import QueuedImage, QueueRecord, Reason, ReviewQueue, write_queue
 from pipeline.output.rows import RunRows
 from pipeline.output.run_output import RunOutput
-from pipeline.output.stored_poses import stored_poses
 from pipeline.review.choice import Chosen, choose, draw_control
 from pipeline.review.drifted import Drifted
-from pipeline.review.image_features import (
-    COLUMNS,
-    FIELDS,
-    CountedPersons,
-    FeatureFile,
-    content_of,
-    features_of,
-)
-from pipeline.review.outliers import PersonSample, TypicalPoses, TypicalSizes
+from pipeline.review.image_features import CountedPersons, FeatureFile, content_of
+from pipeline.review.outliers import TypicalPoses, TypicalSizes
+from pipeline.review.passes import Look, TablePasses
 from pipeline.review.run_disagreement import RunDisagreement
 from pipeline.review.signals import Signal, signals_of
 from posrefine.errors import ConfigurationError
@@ -47,6 +40,7 @@ class SelectOptions:
         per_folder: most images that are chosen of a folder, or of one in a shard; None for any number.
         seed: of the draw, and of the order of equals.
         against: another run over the same images, to compare persons with.
+        distributed: whether to read the tables in Ray tasks; None: where they have more than 500,000 images.
     """
 
     budget: int
@@ -54,6 +48,7 @@ class SelectOptions:
     per_folder: int | None = None
     seed: int = 0
     against: RunOutput | None = None
+    distributed: bool | None = None
 
     def __post_init__(self) -> None:
         for name, value, least in (("budget", self.budget, 1), ("per_folder", self.per_folder, 1)):
@@ -66,10 +61,11 @@ class SelectOptions:
 def select_images(output: RunOutput, options: SelectOptions) -> tuple[ReviewQueue, str]:
     """Choose images and write the queue of them below the output.
 
-    The tables are read twice, file by file; the features of images lie in a temporary file of some
-    hundred bytes an image, and so do the joints of another run. The same tables, options and reviews make the
-    same queue, in whatever files the tables lie. Signals see the network's rows, whatever people say of them.
-    Images that people have looked at are not chosen again, as long as their bytes are the same.
+    The tables are read twice, file by file, in Ray tasks where there is much; the features of images lie in
+    a temporary file of some hundred bytes an image, and so do the joints of another run. The same tables,
+    options and reviews make the same queue, in whatever files the tables lie and wherever they are read.
+    Signals see the network's rows, whatever people say of them. Images that people have looked at are not
+    chosen again, as long as their bytes are the same.
 
     Args:
         output: of the run.
@@ -91,10 +87,11 @@ def select_images(output: RunOutput, options: SelectOptions) -> tuple[ReviewQueu
         if options.against is not None:
             with Path(folder, "other").open("w+b") as file:
                 other = RunDisagreement.read(options.against, rows.skeleton, file)
-        with Path(folder, "images").open("w+b") as file:
+        passes = TablePasses(rows, options.distributed)
+        with Path(folder, "images").open("w+b") as file, passes.together():
             images = FeatureFile(file)
-            features, sample = _features(rows, images, other, options.seed, people.reviewed_keys())
-            signals = _signals(rows, features, sample, Drifted.of(output))
+            features, sample = passes.features(images, Look(options.seed, people.reviewed_keys(), other))
+            signals = _signals(passes, features, sample, Drifted.of(output))
             control, ok = draw_control(features, options.budget, options.control_share)
             is_old = np.isin(features["content"][control], known)
             # Answers that are there already cost nobody anything.
@@ -105,39 +102,14 @@ def select_images(output: RunOutput, options: SelectOptions) -> tuple[ReviewQueu
     return queue, write_queue(output, queue)
 
 
-def _features(
-    rows: RunRows, images: FeatureFile, other: RunDisagreement | None, seed: int, reviewed: Mapping[str, str]
-) -> tuple[NDArray[Any], CountedPersons]:
-    """[N] of `FEATURES`, and a sample of the persons."""
-    joints, least, sample = rows.skeleton.num_joints, rows.min_score, PersonSample()
-    for number, part in enumerate(rows.persons(COLUMNS, FIELDS)):
-        features, people = features_of(part, number, joints, least, seed, reviewed)
-        if other is not None:
-            other.compare(features, part, people)
-        sample.see(features, people)
-        images.append(features)
-    return images.rows(), sample.persons()
-
-
 def _signals(
-    rows: RunRows, features: NDArray[Any], sample: CountedPersons, drifted: Drifted | None
+    passes: TablePasses, features: NDArray[Any], sample: CountedPersons, drifted: Drifted | None
 ) -> tuple[Signal, ...]:
     """Those that can be told, after measuring what takes the sample."""
     poses = TypicalPoses.of(sample)
     if poses is not None:
-        _measure_poses(rows, features, poses)
-    return signals_of(rows.min_score, poses, TypicalSizes.of(sample.shares), drifted)
-
-
-def _measure_poses(rows: RunRows, found: NDArray[Any], poses: TypicalPoses) -> None:
-    """Write how unlike others the strangest pose of each image is."""
-    start, joints = 0, rows.skeleton.num_joints
-    for part in rows.persons(("width", "height"), FIELDS):
-        people = CountedPersons.of(part, stored_poses(part.persons, joints), rows.min_score)
-        strangest = np.full(len(part.per_image), np.nan)
-        np.fmax.at(strangest, people.image, poses.distance(people))
-        found["pose"][start : start + len(strangest)] = strangest
-        start += len(strangest)
+        passes.measure_poses(features, poses)
+    return signals_of(passes.rows.min_score, poses, TypicalSizes.of(sample.shares), drifted)
 
 
 def _queued(

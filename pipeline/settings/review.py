@@ -33,6 +33,9 @@ class _Select(Settings):
         None, description="output of another run over the same images, to compare persons with"
     )
     seed: Seed = Field(0, description="of the draw, and of the order of equals")
+    distributed: bool | None = Field(
+        None, description="read the tables in Ray tasks; by default above 500,000 images"
+    )
     as_of: AsOf = None
 
 

@@ -13,7 +13,9 @@ class _Data(Settings):
     """Data."""
 
     run: Texts = Field(min_length=1, description="outputs of the annotate job")
-    annotations: str = Field(description="annotation file of their images")
+    annotations: Texts = Field(
+        min_length=1, description="annotation file of all their images, or one for each run"
+    )
     output: str = Field(description="safetensors file to write")
     skeleton: Skeleton = Field("coco", description="joint convention of the runs")
     licence: str = Field("unstated", description="of the trained weights")

@@ -38,7 +38,7 @@ class PublishedScoreNet:
 
 def train_score(
     runs: Sequence[str],
-    annotations: str,
+    annotations: Sequence[str],
     skeleton_name: str,
     output: str,
     recipe: ScoreRecipe,
@@ -52,7 +52,7 @@ def train_score(
 
     Args:
         runs: outputs of the annotate job, for instance one with one test scale and one with several.
-        annotations: of the images of all runs.
+        annotations: of the images of all runs: one file for all, or one for each.
         skeleton_name: of the runs.
         output: URI of the safetensors file.
         recipe: how to train.
@@ -60,25 +60,32 @@ def train_score(
         licence: of the weights, for their metadata.
 
     Raises:
-        ConfigurationError: there is no such run, its skeleton is another one, its poses were rescored, or the
-            runs are of different networks.
+        ConfigurationError: there is no such run, its skeleton is another one, its poses were rescored, the
+            runs are of different networks, or there are neither one annotation file nor as many as runs.
         TrainingError: no pose is near an annotated person.
     """
     skeleton = SKELETONS[skeleton_name]
-    truth = read_annotations(storage, annotations, oks_rules(skeleton_name))
-    rows = {run: RunOutput.at(run, storage, source="model").rows(units_first=True) for run in runs}
+    if len(annotations) not in (1, len(runs)):
+        raise ConfigurationError(
+            f"--annotations names {len(annotations)} files for {len(runs)} runs: give one for all, or one "
+            "for each"
+        )
+    truths = {uri: read_annotations(storage, uri, oks_rules(skeleton_name)) for uri in annotations}
+    each = annotations if len(annotations) > 1 else [annotations[0]] * len(runs)
+    judged_by = dict(zip(runs, each, strict=True))
+    rows = {run: RunOutput.rows_at(run, storage, source="model", units_first=True) for run in runs}
     origins = {run: _Origin.of(rows[run], skeleton) for run in runs}
     if len(set(origins.values())) > 1:
         raise ConfigurationError(
             "the runs are of different networks, and a rescoring network learns how one of them errs: "
             + "; ".join(f"{run} is of weights {origin.weights_sha256[:8]}" for run, origin in origins.items())
         )
-    parts = [part for run in runs for part in _examples(rows[run], truth, skeleton)]
+    parts = [part for run in runs for part in _examples(rows[run], truths[judged_by[run]], skeleton)]
     examples = ScoreExamples(*(np.concatenate(arrays) for arrays in zip(*parts, strict=True)))
     network, error = train_score_net(examples, skeleton, recipe)
     metadata = {
         "skeleton": skeleton_name,
-        "data": f"{len(examples.oks)} poses of {', '.join(runs)}, judged by {annotations}",
+        "data": f"{len(examples.oks)} poses of {', '.join(runs)}, judged by {', '.join(annotations)}",
         "licence": licence,
         **origins[runs[0]].metadata(),
     }
@@ -130,16 +137,23 @@ _FIELDS = POSE_COLUMNS
 
 
 def _examples(run: RunRows, annotations: Annotations, skeleton: Skeleton) -> Iterator[tuple[np.ndarray, ...]]:
-    """The fields of `ScoreExamples` in their order, one file at a time."""
+    """The fields of `ScoreExamples` in their order, one file at a time.
+
+    Poses of images that are not annotated are left out, and those of which nobody can say how good they are.
+    """
     for found in run.persons(_COLUMNS, _FIELDS):
         rows, counts, persons, joints = found.images, found.per_image, found.persons, skeleton.num_joints
         ids = np.repeat(_image_ids(rows, annotations), counts)
         short_sides_px = np.repeat(_short_sides_px(rows), counts)
         poses = stored_poses(persons, joints)
         known = ids != NO_IMAGE
-        oks = best_oks(poses.keypoints[known].astype(np.float64), ids[known], annotations.truth, skeleton)
+        oks = np.full(len(ids), np.nan)
+        oks[known] = best_oks(
+            poses.keypoints[known].astype(np.float64), ids[known], annotations.truth, skeleton
+        )
+        judged = np.isfinite(oks)
         fields = poses.keypoints, poses.keypoint_scores, poses.spread_px, short_sides_px
-        yield *(field[known] for field in fields), oks.astype(np.float32)
+        yield *(field[judged] for field in fields), oks[judged].astype(np.float32)
 
 
 def _short_sides_px(rows: pa.Table) -> np.ndarray:

@@ -24,6 +24,8 @@ from posrefine.skeletons import Skeleton
 __all__ = ["ScoreExamples", "ScoreRecipe", "best_oks", "train_score_net"]
 
 _SEEDS = 2**64
+_FITS = 0.5
+"""The lowest OKS at which COCO's evaluation takes a pose for a person's."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +37,8 @@ class ScoreExamples:
         keypoint_scores: [N, K] float32.
         spread_px: [N, K] float32, image px, of the test's views; NaN where there was one.
         short_sides_px: [N] float32, of the poses' images.
-        oks: [N] float32, best OKS with any person of the image; 0 where there is none.
+        oks: [N] float32, best OKS with any person of the image; 0 where there is none. Poses of which nobody
+            can say it are not among these.
     """
 
     keypoints: NDArray[np.float32]
@@ -81,19 +84,36 @@ def best_oks(
 ) -> NDArray[np.float64]:
     """[N] best OKS of every pose with a labelled person of its image that is no crowd; 0 where there is none.
 
+    NaN where nobody can say how good a pose is: it fits no such person, but does fit one whose joints nobody
+    labelled, or a crowd. COCO's evaluation leaves the same poses out.
+
     Args:
         keypoints: [N, K, 2] image px.
         image_ids: [N], of `truth`.
         truth: annotated persons.
         skeleton: gives the joints' tolerances.
     """
-    scorable = np.flatnonzero(~truth.ignored)
-    of_person = truth.image_ids[truth.person_image[scorable]]
+    best, unlabelled = (
+        _best_oks(keypoints, image_ids, truth, np.flatnonzero(which), skeleton)
+        for which in (~truth.ignored, truth.ignored)
+    )
+    return np.where((best < _FITS) & (unlabelled >= _FITS), np.nan, best)
+
+
+def _best_oks(
+    keypoints: NDArray[np.float64],
+    image_ids: NDArray[np.int64],
+    truth: GroundTruth,
+    persons: NDArray[np.int64],
+    skeleton: Skeleton,
+) -> NDArray[np.float64]:
+    """[N] with any of these persons."""
+    of_person = truth.image_ids[truth.person_image[persons]]
     first = np.searchsorted(of_person, image_ids, side="left")
     count = np.searchsorted(of_person, image_ids, side="right") - first
     pose = np.repeat(np.arange(len(image_ids)), count)
     within = np.arange(len(pose)) - np.repeat(np.cumsum(count) - count, count)
-    person = scorable[np.repeat(first, count) + within]
+    person = persons[np.repeat(first, count) + within]
     similarity = object_keypoint_similarity(
         keypoints[pose],
         truth.keypoints[person],

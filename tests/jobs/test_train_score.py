@@ -60,6 +60,33 @@ def test_several_runs_of_one_network_teach_together(annotations: Path, tmp_path:
     )
 
 
+def test_runs_over_several_data_sets_are_judged_each_by_its_own_annotations(tmp_path: Path, capsys):
+    files, runs, persons = [], [], []
+    for seed in (2, 3):
+        people = annotated_people(20, seed=seed)
+        files.append(tmp_path / f"labels{seed}.json")
+        files[-1].write_text(json.dumps(people))
+        results = noisy_predictions(people, tmp_path)
+        runs.append(write_run(tmp_path / f"run{seed}", [results]))
+        persons.append(sum(len(result.poses) for result in results))
+    output = tmp_path / "score.safetensors"
+    both = ["--run", *runs, "--annotations", *map(str, files), "--output", str(output), "--batch-size", "8"]
+    assert main(both) == 0
+    said = load_weights(ScoreNet(COCO), output).metadata["data"]
+    assert said == f"{sum(persons)} poses of {', '.join(runs)}, judged by {', '.join(map(str, files))}"
+
+    # By each other's annotations nearly all poses are near nobody, which is soon learnt.
+    own = float(capsys.readouterr().out.partition("off by ")[2].split()[0])
+    assert main([*both[:3], "--annotations", *map(str, files[::-1]), *both[6:]]) == 0
+    others = float(capsys.readouterr().out.partition("off by ")[2].split()[0])
+    assert others < 0.02 < own
+
+    assert main([*both[:3], runs[0], *both[3:]]) == 2
+    assert "--annotations names 2 files for 3 runs: give one for all, or one for each" in (
+        capsys.readouterr().err
+    )
+
+
 def test_runs_of_different_networks_are_refused(annotations: Path, tmp_path: Path, capsys):
     results = noisy_predictions(json.loads(annotations.read_text()), tmp_path)
     one = write_run(tmp_path / "one", [results])

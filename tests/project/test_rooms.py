@@ -32,7 +32,7 @@ WINGS = {
     "driver": "storage images settings ground_truth inputs output model stages evaluation ray_session",
     "evaluation": "storage ground_truth output ray_session",
     "export": "storage inputs output",
-    "review": "storage ground_truth inputs output export",
+    "review": "storage ground_truth inputs output export ray_session",
     "report": "storage ground_truth inputs output evaluation",
     "training": "storage images settings ground_truth inputs output model ray_session",
     "packing": "storage ground_truth ray_session",

@@ -53,6 +53,26 @@ def test_neither_files_nor_their_order_change_a_queue(images, budget, per_folder
     assert selected([part for part in (mixed[:middle], mixed[middle:]) if part], **options) == first
 
 
+def test_in_ray_tasks_the_queue_is_the_one_of_a_single_process(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("pipeline.review.passes._IMAGES_PER_TASK", 20)
+    rng = np.random.default_rng(0)
+    images = [
+        image(number, people(number, 1 + number % 3, score=0.3 + 0.6 * rng.random(), spread_px=number % 7))
+        for number in range(90)
+    ]
+    units = [images[:30], images[30:45], images[45:70], [*images[70:], image(90, None)]]
+    other = [dataclasses.replace(one, poses=people(number // 2, 2)) for number, one in enumerate(images)]
+    here, there = (
+        selected(units, budget=40, seed=3, per_folder=30, other=other, distributed=distributed)
+        for distributed in (False, True)
+    )
+    # The other run lies elsewhere each time.
+    assert there.images == here.images
+    assert {Reason.PEOPLE_DIFFER, Reason.VIEW_SPREAD, Reason.UNUSUAL_POSE, Reason.FAILED} <= {
+        entry.reason for entry in here.images
+    }
+
+
 @settings(max_examples=15, deadline=None)
 @given(runs(), st.integers(1, 30), st.integers(1, 5), st.floats(0, 1))
 def test_budget_and_caps_hold(images, budget, per_folder, share):

@@ -61,6 +61,27 @@ def test_the_best_oks_is_the_highest_over_the_persons_of_the_same_image():
     np.testing.assert_array_equal(best_oks(keypoints, image_ids, truth, COCO), expected)
 
 
+def test_of_a_pose_that_fits_an_unlabelled_person_alone_nobody_can_say_how_good_it_is():
+    content = annotated_people(1, seed=4)
+    first = content["annotations"][0]
+    unlabelled = first | {
+        "id": 900, "num_keypoints": 0, "keypoints": [0] * 51, "bbox": [1000, 1000, 100, 200], "area": 20000
+    }  # fmt: skip
+    crowd = unlabelled | {"id": 901, "iscrowd": 1, "bbox": [*first["bbox"][:2], 300, 300]}
+    builder = GroundTruthBuilder(oks_rules("coco"))
+    builder.add_images(content["images"])
+    builder.add_categories(content["categories"])
+    builder.add_persons([first, unlabelled, crowd])
+    truth = builder.build()[0]
+    labelled = truth.keypoints[np.flatnonzero(~truth.ignored)[0]]
+    inside = np.tile([1050.0, 1100.0], (17, 1))
+    apart = np.tile([3000.0, 3000.0], (17, 1))
+    keypoints = np.stack([labelled, inside, apart])
+    found = best_oks(keypoints, np.repeat(truth.image_ids[:1], 3), truth, COCO)
+    # The labelled person stands in the crowd, and is itself all the same.
+    np.testing.assert_array_equal(found, [1.0, np.nan, 0.0])
+
+
 def test_the_network_learns_which_poses_are_good_and_is_the_same_every_time():
     rng = np.random.default_rng(1)
     oks = rng.uniform(0, 1, 3000).astype(np.float32)
