@@ -14,7 +14,7 @@ from posrefine.inference.fast.graphs import CudaGraphs
 from posrefine.inference.fast.network import FastMaps, FastNetwork
 from posrefine.inference.fast.offsets import Offsets
 from posrefine.inference.fast.on_device import on_device
-from posrefine.inference.fast.soundness import check_weights
+from posrefine.inference.fast.soundness import check_activations, check_weights
 from posrefine.modeling.network import PoseNetwork
 
 __all__ = ["Preparation", "PreparedNetwork", "bfloat16_is_fast"]
@@ -63,7 +63,8 @@ class PreparedNetwork:
         dtype: of weights and activations: float32 or bfloat16.
 
     Raises:
-        WeightsError: a weight is not finite, or becomes so where its batch norm is multiplied in.
+        WeightsError: a weight is not finite, becomes so where its batch norm is multiplied in, or a layer
+            computes what is not.
     """
 
     def __init__(self, network: PoseNetwork, device: torch.device, dtype: torch.dtype) -> None:
@@ -72,6 +73,7 @@ class PreparedNetwork:
         check_weights(network)
         with torch.inference_mode(), on_device(device):
             fast = FastNetwork(network, backend)
+        check_activations(network)
         self._offsets = fast.offsets
         self._run: Callable[[Tensor], FastMaps] = fast if device.type != "cuda" else CudaGraphs(fast, device)
         self._device = device

@@ -59,6 +59,34 @@ def test_finite_weights_whose_product_is_not_finite_are_refused(model, layer):
         Predictor(model, input_size=64)
 
 
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+@pytest.mark.parametrize(
+    ("part", "factor"),
+    [("stage4.0.branches", 1e10), ("stage3", 1e10), ("layer1", 1e30), ("head_heatmap", 1e38)],
+)
+def test_layers_that_compute_no_number_are_named_though_each_weight_is_finite(model, part, factor, precision):
+    """The fused ReLUs of a prepared network would make 0 of NaN, and persons of that."""
+    with torch.no_grad():
+        for name, value in model.named_parameters():
+            if name.startswith(part) and value.ndim == 4:
+                value.mul_(factor)
+                assert torch.isfinite(value).all()
+    with pytest.raises(WeightsError, match=rf"network: {part.split('.')[0]}\S* computes NaN or infinity"):
+        Predictor(model, input_size=64, precision=precision)
+
+
+def test_being_looked_at_leaves_a_network_as_it_was(model):
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    model.train()
+    model.stage2.eval()
+    modes = [module.training for module in model.modules()]
+    Predictor(model, input_size=64)
+    assert [module.training for module in model.modules()] == modes
+    for name, value in model.state_dict().items():
+        torch.testing.assert_close(value, before[name], rtol=0, atol=0)
+    assert not any(module._forward_hooks for module in model.modules())
+
+
 def test_a_score_network_that_is_not_finite_is_refused(model):
     score_net = ScoreNet(COCO)
     with torch.no_grad():
