@@ -180,7 +180,12 @@ def train_steps(trainer: Trainer, batches: Iterable[Batch], on_step: Callable[[S
 def _parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
     """Weights of convolutions, which decay, and the rest (biases, norms, gains), which do not."""
     trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    # Gains are one number a channel, too, in three dimensions.
+    per_channel = [p.numel() == len(p) for p in trained]
     return [
-        {"params": [p for p in trained if p.ndim > 1], "weight_decay": weight_decay},
-        {"params": [p for p in trained if p.ndim <= 1], "weight_decay": 0.0},
+        {
+            "params": [p for p, one in zip(trained, per_channel, strict=True) if one is not decays],
+            "weight_decay": weight_decay if decays else 0.0,
+        }
+        for decays in (True, False)
     ]

@@ -130,7 +130,8 @@ def save_weights(
 
 
 def _stored(tensor: Tensor, dtype: torch.dtype | None, key: str, path: str | Path) -> Tensor:
-    if dtype is None or tensor.ndim <= 1 or not tensor.is_floating_point():
+    # Gains are one number a channel, too, in three dimensions.
+    if dtype is None or tensor.ndim == 0 or tensor.numel() == len(tensor) or not tensor.is_floating_point():
         return tensor
     stored = tensor.to(dtype)
     if not torch.isfinite(stored).all():

@@ -8,7 +8,7 @@ from support.training import small_recipe, small_stream, small_trainer
 
 from posrefine.errors import ConfigurationError, TrainingError
 from posrefine.training.checkpoint import load_checkpoint, save_checkpoint
-from posrefine.training.loop import train_steps
+from posrefine.training.loop import _parameter_groups, train_steps
 
 
 def weights(trainer) -> dict[str, torch.Tensor]:
@@ -93,3 +93,15 @@ def test_bfloat16_steps_stay_close_to_float32_steps():
         recipe = small_recipe(precision=precision)
         losses.append(small_trainer(recipe).train_step(small_stream(recipe)[0]).loss)
     assert losses[1] == pytest.approx(losses[0], rel=0.02)
+
+
+def test_weights_of_convolutions_decay_and_what_is_one_number_a_channel_does_not():
+    model = small_trainer(small_recipe()).model
+    decaying, others = _parameter_groups(model, 0.01)
+    assert (decaying["weight_decay"], others["weight_decay"]) == (0.01, 0.0)
+    names = {parameter: name for name, parameter in model.named_parameters()}
+    assert {names[p].rpartition(".")[2] for p in decaying["params"]} == {"weight"}
+    kept = {names[p] for p in others["params"]}
+    assert any(name.endswith(".gain.weight") for name in kept)
+    assert {name for name in names.values() if name.endswith(("bias", ".gain.weight"))} <= kept
+    assert len(decaying["params"]) + len(others["params"]) == len(names)

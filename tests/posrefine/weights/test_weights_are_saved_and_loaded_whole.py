@@ -112,8 +112,13 @@ def test_convolutions_are_stored_in_half_precision_where_asked_and_nothing_else_
         decode_checkpoint((tmp_path / "half.safetensors").read_bytes(), "half").tensors,
     )
     for name, value in whole.items():
-        wanted = value.half() if value.is_floating_point() and value.ndim > 1 else value
+        per_channel = value.numel() == len(value) if value.ndim else True
+        wanted = value.half() if value.is_floating_point() and not per_channel else value
         torch.testing.assert_close(half[name], wanted, rtol=0, atol=0)
+    kinds = {
+        kind: {half[n].dtype for n in half if n.endswith(kind)} for kind in (".gain.weight", "conv1.weight")
+    }
+    assert kinds == {".gain.weight": {torch.float32}, "conv1.weight": {torch.float16}}
     load_weights(build_model("posrefine_tiny", skeleton=CROWDPOSE), tmp_path / "half.safetensors")
 
 
