@@ -1,4 +1,4 @@
-"""The code blocks of README and docs."""
+"""The code blocks of README, docs and what infra/ has to read."""
 
 from __future__ import annotations
 
@@ -11,7 +11,11 @@ from pathlib import Path
 __all__ = ["PAGES", "ROOT", "CodeBlock", "code_blocks"]
 
 ROOT = Path(__file__).parents[2]
-PAGES = ("README.md", *sorted(f"docs/{path.name}" for path in (ROOT / "docs").glob("*.md")))
+PAGES = (
+    "README.md",
+    *sorted(f"docs/{path.name}" for path in (ROOT / "docs").glob("*.md")),
+    *sorted(str(path.relative_to(ROOT)) for path in (ROOT / "infra").rglob("*.md")),
+)
 
 
 @dataclass(frozen=True)
