@@ -1,6 +1,6 @@
 """COCO's ten numbers of a network on annotated photographs, by the jobs that a user runs.
 
-    python benchmarks/on_photographs.py --weights posrefine:tiny_photos --score-weights posrefine:tiny_coco_score \\
+    python benchmarks/on_photographs.py --weights posrefine:tiny_coco --score-weights posrefine:tiny_coco_score \\
         --images holdout/images --annotations holdout/annotations.json --output judged
 
 Runs `jobs/annotate.py` (mirrored views too, at several scales, rescored) and `jobs/evaluate.py`. The
@@ -56,6 +56,7 @@ def main() -> None:
         "photographs": success["ok"],
         "failed": success["failed"],
         "metrics": {name: numbers[name] for name in CocoMetrics.model_fields},
+        "intervals": {name: numbers["diagnosis"]["intervals"][name] for name in ("AP", "AP50")},
     }
     text = json.dumps(result, indent=2)
     print(text)

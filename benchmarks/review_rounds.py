@@ -1,13 +1,15 @@
 """Three rounds of review: what correcting the queue is worth beside correcting as many images at random.
 
-The small network annotates photographs with COCO's annotations, of which it finds few, and rendered scenes,
-which are what it knows. A simulated reviewer gets the images of a queue and labels the persons that the
+The small network annotates photographs with COCO's annotations that it has not learnt from, of which it finds some,
+and as many rendered scenes, which it knows better. A simulated reviewer gets the images of a queue and labels the persons that the
 annotations have, each joint where they have it plus an error of `--error` times what COCO's own annotators
 differ by; `select` makes the queues, and `import` takes the answers as CVAT exports them. After each round the corrected
 table is scored. Nothing is trained anew: the curve is that of the table, which gets better where people looked.
 The same budget is spent on random images, `--draws` times.
 
-    python benchmarks/review_rounds.py --photographs ../shared/data/coco67
+    python benchmarks/review_rounds.py --photographs ../shared/data/coco_photos/train --val-share 0.1
+
+With `--val-share` the photographs are those that a training with the same option kept apart.
 """
 
 from __future__ import annotations
@@ -36,6 +38,7 @@ from pipeline.evaluation.benchmark import Benchmark, ScoreOptions  # noqa: E402
 from pipeline.output.review_queue import read_queue  # noqa: E402
 from pipeline.output.run_output import RunOutput  # noqa: E402
 from pipeline.storage import Storage  # noqa: E402
+from pipeline.training.labelled_images import LabelledImages  # noqa: E402
 from posrefine.skeletons import COCO  # noqa: E402
 from posrefine.synthetic import coco_annotations, render_scenes  # noqa: E402
 
@@ -122,17 +125,21 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--photographs", type=Path, required=True, help="folder with images/ and annotations")
-    parser.add_argument("--rendered", type=int, default=67, help="scenes to render for the second data set")
+    parser.add_argument(
+        "--photographs", type=Path, required=True, help="folder with images/ and annotations.json"
+    )
+    parser.add_argument("--val-share", type=float, default=1.0, help="of the photographs, those kept apart")
+    parser.add_argument("--images", type=int, default=67, help="of each data set")
     parser.add_argument("--budget", type=int, default=8, help="images a round")
     parser.add_argument("--error", type=float, default=0.5, help="of the reviewer, in COCO's own")
     parser.add_argument("--draws", type=int, default=10, help="random choices of images to compare with")
     parser.add_argument("--seed", type=int, default=1)
     given = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="review-rounds-") as name:
-        scenes = Path(name) / "scenes"
-        render(given.rendered, scenes)
-        sets = {"photographs": given.photographs, "rendered scenes": scenes}
+        scenes, photographs = Path(name) / "scenes", Path(name) / "photographs"
+        render(given.images, scenes)
+        take(given.photographs, given.val_share, given.images, photographs)
+        sets = {"photographs": photographs, "rendered scenes": scenes}
         result = {
             "machine": machine(("ray", "pyarrow", "deltalake")),
             "budget": given.budget,
@@ -155,12 +162,28 @@ def render(count: int, folder: Path) -> None:
     for scene, image in zip(scenes, content["images"], strict=True):
         image["file_name"] = f"{image['id']:06d}.jpg"
         Image.fromarray(scene.image).save(folder / "images" / image["file_name"], quality=92)
-    (folder / "person_keypoints.json").write_text(json.dumps(content))
+    (folder / "annotations.json").write_text(json.dumps(content))
+
+
+def take(source: Path, share: float, count: int, folder: Path) -> None:
+    """The first photographs, by name, of those that a training with `--val-share` keeps apart."""
+    annotations = source / "annotations.json"
+    labelled = LabelledImages.open(str(source / "images"), str(annotations), COCO, Storage())
+    _, apart = labelled.parted(share, frozenset())
+    names = sorted(record["file_name"] for record in apart.records)[:count]
+    content = json.loads(annotations.read_text())
+    images = [image for image in content["images"] if image["file_name"] in names]
+    ids = {image["id"] for image in images}
+    people = [person for person in content["annotations"] if person["image_id"] in ids]
+    (folder / "images").mkdir(parents=True)
+    for name in names:
+        shutil.copyfile(source / "images" / name, folder / "images" / name)
+    (folder / "annotations.json").write_text(json.dumps(content | {"images": images, "annotations": people}))
 
 
 def measured(folder: Path, data: Path, given: argparse.Namespace) -> dict[str, Any]:
     """What rounds of review do for a data set, by the queue and at random."""
-    annotations = data / "person_keypoints.json"
+    annotations = data / "annotations.json"
     content = json.loads(annotations.read_text())
     benchmark = Benchmark.open(str(annotations), "coco", Storage())
     first = str(folder / "run")

@@ -19,7 +19,7 @@ from posrefine.training.pasting import Pasting
 from posrefine.training.recipe import TrainRecipe
 from posrefine.training.stream import ViewStream
 from posrefine.training.validation import ValidationSet
-from posrefine.weights import save_weights
+from posrefine.weights import WeightsInfo, save_weights
 
 __all__ = ["RENDERED_NOTE", "TrainingJob"]
 
@@ -39,6 +39,7 @@ class TrainingJob:
         pasting: rendered persons for views of photographs, if any.
         validation: images to validate on by their name, if any; the first ones decide which weights are best.
         storage: for the log and the weights.
+        start: what is known of the weights that it starts from; None for random ones.
     """
 
     settings: TrainSettings
@@ -49,6 +50,7 @@ class TrainingJob:
     pasting: Pasting | None
     validation: Mapping[str, ValidationSet]
     storage: Storage
+    start: WeightsInfo | None = None
 
     def stream(self, rank: int, world_size: int) -> ViewStream:
         """The views of one of `world_size` processes."""
@@ -104,4 +106,7 @@ class TrainingJob:
         """The note of the weights, for their metadata and card; None: nothing is special about them."""
         if self.settings.note is not None:
             return self.settings.note
-        return None if self.settings.images else RENDERED_NOTE
+        if self.settings.images:
+            return None
+        # What the first weights have met, these have met as well.
+        return RENDERED_NOTE if self.start is None else self.start.note

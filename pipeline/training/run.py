@@ -79,7 +79,7 @@ def _prepare(settings: TrainSettings, storage: Storage) -> TrainingJob:
     contents = {**data.contents, "weights_sha256": None if start is None else start.sha256}
     begin_or_resume(settings, contents, storage)
     return TrainingJob(
-        settings, recipe, model, data.source, data.words, data.pasting, data.validation, storage
+        settings, recipe, model, data.source, data.words, data.pasting, data.validation, storage, start
     )
 
 

@@ -107,23 +107,6 @@ def _backbone(width: int, sha256_prefix: str) -> ZooEntry:
     )
 
 
-def _tiny(name: str, sha256_prefix: str, ap: float, measured_on: str) -> ZooEntry:
-    return ZooEntry(
-        name=f"posrefine:tiny_{name}",
-        url=f"{_PACKAGE}posrefine_tiny_{name}.safetensors",
-        sha256_prefix=sha256_prefix,
-        licence="Apache-2.0",
-        variant="posrefine_tiny",
-        skeleton="coco",
-        input_size_px=256,
-        protocol="posrefine",
-        published_ap=ap,
-        published_on=measured_on,
-        scales=(1.0, 1.5, 2.0, 2.5),
-        score_weights="posrefine:tiny_coco_score",
-    )
-
-
 _ENTRIES = (
     _network(32, "coco", "dekr_hrnet-w32_8xb10-140e_coco-512x512_ac7c17bf-20221228.pth", "ac7c17bf", 68.6),
     _network(48, "coco", "dekr_hrnet-w48_8xb10-140e_coco-640x640_74796c32-20230124.pth", "74796c32", 71.4),
@@ -137,12 +120,24 @@ _ENTRIES = (
     _rescore("crowdpose", "300c7efe"),
     _backbone(32, "36af842e"),
     _backbone(48, "8ef0771d"),
-    _tiny("coco", "0068a78f", 36.9, "60 rendered scenes"),
-    _tiny("photos", "50e02651", 20.4, "481 photographs"),
+    ZooEntry(
+        name="posrefine:tiny_coco",
+        url=f"{_PACKAGE}posrefine_tiny_coco.safetensors",
+        sha256_prefix="796a7535",
+        licence="Apache-2.0",
+        variant="posrefine_tiny",
+        skeleton="coco",
+        input_size_px=256,
+        protocol="posrefine",
+        published_ap=26.5,
+        published_on="481 photographs",
+        scales=(1.0, 1.5, 2.0, 2.5),
+        score_weights="posrefine:tiny_coco_score",
+    ),
     ZooEntry(
         name="posrefine:tiny_coco_score",
         url=f"{_PACKAGE}posrefine_tiny_coco_score.safetensors",
-        sha256_prefix="efe11ad6",
+        sha256_prefix="35edd3e0",
         licence="Apache-2.0",
         variant="score_net",
         skeleton="coco",

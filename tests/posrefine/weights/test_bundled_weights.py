@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from pathlib import Path
 
 import pytest
 from torch import nn
+from weights_table import PAGE, with_figures
 
 from posrefine import build_model, load_weights
 from posrefine.build import VARIANTS
 from posrefine.modeling.score_net import ScoreNet
+from posrefine.score_floor import SCORE_FLOOR
 from posrefine.skeletons import COCO
+from posrefine.test_protocols import TEST_PROTOCOLS
 from posrefine.training.validation import ValidationSet
 from posrefine.weights import ZOO, ZooEntry
 from posrefine.weights.download import cache_directory
@@ -59,34 +63,54 @@ def test_rescoring_puts_the_persons_of_held_out_scenes_into_a_better_order():
     for test in ("flip test", "flip and multi-scale test"):
         plain, rescored = (stored["metrics"][name] for name in (test, f"{test}, rescored"))
         assert rescored["AP"] > plain["AP"]
-        assert rescored["AR50"] == pytest.approx(plain["AR50"], abs=0.01)
+        # Nobody is lost by it; pose NMS at several scales goes by the scores, and keeps better poses.
+        assert rescored["AR50"] > plain["AR50"] - 0.01
 
 
-def test_the_figure_of_the_zoo_is_the_stored_one_of_held_out_scenes():
+def test_the_figure_of_the_zoo_is_the_stored_one_of_photographs_and_high_enough_to_find_people():
     entry = ZOO["posrefine:tiny_coco"]
-    stored = json.loads((ROOT / "benchmarks" / "results" / "held_out_carried_over.json").read_text())
-    assert stored["weights"] == entry.name
-    assert stored["first_seed"] == FIRST_HELD_OUT_SEED
-    assert entry.published_on == f"{stored['scenes']} rendered scenes"
-    assert entry.published_ap == pytest.approx(100 * stored["metrics"]["flip test"]["AP"], abs=0.05)
-
-
-def test_the_figure_of_those_that_have_met_photographs_is_the_stored_one_of_photographs():
-    entry = ZOO["posrefine:tiny_photos"]
     stored = json.loads((ROOT / "benchmarks" / "results" / "on_photographs.json").read_text())
     assert (stored["weights"], stored["score_weights"]) == (entry.name, entry.score_weights)
     assert entry.scales == tuple(float(scale) for scale in stored["scales"].split(","))
     assert entry.published_on == f"{stored['photographs']} photographs"
     assert entry.published_ap == pytest.approx(100 * stored["metrics"]["AP"], abs=0.05)
+    assert stored["metrics"]["AP"] >= 0.18
+    assert stored["metrics"]["AP50"] >= 0.42
+
+
+def test_of_rendered_scenes_it_still_finds_the_people():
+    stored = json.loads((ROOT / "benchmarks" / "results" / "held_out.json").read_text())
+    assert (stored["weights"], stored["first_seed"]) == ("posrefine:tiny_coco", FIRST_HELD_OUT_SEED)
+    assert stored["metrics"]["flip and multi-scale test, rescored"]["AP"] >= 0.5
+
+
+def test_scores_mean_alike_in_photographs_and_scenes():
+    """The floor is the one that was chosen, and predicted OKS is close to what is reached."""
+    stored = json.loads((ROOT / "benchmarks" / "results" / "score_floor.json").read_text())
+    assert (stored["weights"], stored["chosen"]) == ("posrefine:tiny_coco", SCORE_FLOOR)
+    for ways in stored["reliability"].values():
+        for found in ways.values():
+            assert found["expected_calibration_error"] < 0.05
+
+
+def test_the_figures_of_the_page_are_those_that_are_stored():
+    assert with_figures(PAGE.read_text()) == PAGE.read_text()
+
+
+@pytest.mark.parametrize("page", ["README.md", "CHANGELOG.md", "docs/weights.md"])
+def test_pages_quote_the_ap_of_the_zoo(page: str):
+    figure = ZOO["posrefine:tiny_coco"].published_ap
+    assert figure is not None
+    assert {f"{figure / 100:.3f}", f"{figure:.1f}"} & set(re.findall(r"\d+\.\d+", (ROOT / page).read_text()))
 
 
 @pytest.mark.slow
 def test_bundled_weights_find_people_on_scenes_that_they_have_not_met():
     entry = ZOO["posrefine:tiny_coco"]
+    stored = json.loads((ROOT / "benchmarks" / "results" / "held_out.json").read_text())
     model = build_model(entry.variant)
     load_weights(model, entry.name)
     scenes = ValidationSet.rendered(60, FIRST_HELD_OUT_SEED, COCO)
-    found = scenes.metrics(model.eval(), VARIANTS[entry.variant].input_size, flip=True)
-    assert entry.published_ap is not None
-    figure = entry.published_ap / 100
-    assert 0.75 * figure < found.AP
+    protocol = TEST_PROTOCOLS[entry.protocol]
+    found = scenes.metrics(model.eval(), VARIANTS[entry.variant].input_size, flip=True, protocol=protocol)
+    assert 0.75 * stored["metrics"]["flip test"]["AP"] < found.AP

@@ -261,7 +261,7 @@ def test_every_entry_of_the_zoo_can_be_used_with_what_the_package_builds(entry):
 
 
 def test_file_names_in_the_cache_are_all_different():
-    assert len({entry.file_name for entry in ZOO.values()}) == len(ZOO) == 11
+    assert len({entry.file_name for entry in ZOO.values()}) == len(ZOO) == 10
 
 
 def test_the_table_has_a_line_for_every_entry():
