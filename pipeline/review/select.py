@@ -75,7 +75,8 @@ def select_images(output: RunOutput, options: SelectOptions) -> tuple[ReviewQueu
         The queue, and its address.
 
     Raises:
-        ConfigurationError: there is no run, or the other one cannot be compared with it.
+        ConfigurationError: there is no run, or the other one cannot be compared with it, or has none of its
+            images.
         ShardError: a file of the tables is damaged.
         StorageError: the store could not be reached.
     """
@@ -91,8 +92,13 @@ def select_images(output: RunOutput, options: SelectOptions) -> tuple[ReviewQueu
         with Path(folder, "images").open("w+b") as file, passes.together():
             images = FeatureFile(file)
             features, sample = passes.features(images, Look(options.seed, people.reviewed_keys(), other))
-            signals = _signals(passes, features, sample, Drifted.of(output))
             control, ok = draw_control(features, options.budget, options.control_share)
+            if options.against is not None and ok and (features["differ"] < 0).all():
+                raise ConfigurationError(
+                    f"{options.against.uri}: has annotated none of the run's images, told by key and bytes; "
+                    "annotate the same --input for it, or a part with --include, or choose without --against"
+                )
+            signals = _signals(passes, features, sample, Drifted.of(output))
             is_old = np.isin(features["content"][control], known)
             # Answers that are there already cost nobody anything.
             wanted = options.budget - int((~is_old).sum())

@@ -30,7 +30,9 @@ class _Select(Settings):
         None, ge=1, description="images of a folder after which signals choose no more of it; any number"
     )
     against: str | None = Field(
-        None, description="output of another run over the same images, to compare persons with"
+        None,
+        description="output of another run over the same images, such as one at other --scales, to compare "
+        "persons with",
     )
     seed: Seed = Field(0, description="of the draw, and of the order of equals")
     distributed: bool | None = Field(

@@ -80,10 +80,11 @@ class Ratio:
                 worth = p * (1 - p) / variance
         spread = _Z * math.sqrt(p * (1 - p) / worth + _Z**2 / (4 * worth**2))
         middle, scale = p + _Z**2 / (2 * worth), 1 + _Z**2 / worth
+        # Where all values agree one end is the value itself, and rounding would put it beside that.
         return Estimate(
             value=p,
-            low=max(0.0, (middle - spread) / scale),
-            high=min(1.0, (middle + spread) / scale),
+            low=min(p, max(0.0, (middle - spread) / scale)),
+            high=max(p, min(1.0, (middle + spread) / scale)),
             count=round(self.n),
             images=self.images,
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -200,6 +201,96 @@ def test_twice_is_once_two_reviewers_are_kept_apart_and_undo_takes_either_back(s
     assert undone.reviewed == 0
     assert rows_of(standing)["0.png"].source == MODEL
     assert take(standing, ann).reviewed == 1
+
+
+def files_of(standing: Standing) -> dict[str, tuple[bytes, int]]:
+    """Everything below the output but the lease of its writers, and when it was written last."""
+    root = Path(standing.output_uri)
+    return {
+        str(path.relative_to(root)): (path.read_bytes(), path.stat().st_mtime_ns)
+        for path in sorted(root.rglob("*"))
+        if path.is_file() and path.name != "lock.json"
+    }
+
+
+def test_answers_that_come_once_more_in_whatever_order_leave_every_file_of_the_output_as_it_is(
+    standing: Standing,
+):
+    found = models_rows(standing.output)
+    people = {key: [moved(one, 5, 9.0) for one in everybody(image)] for key, image in found.items()}
+    answers = [
+        answer(found[key], people[key], reviewer) for reviewer in ("ann", "bob") for key in ("0.png", "1.png")
+    ]
+    take(standing, *answers)
+    before = files_of(standing)
+    again = [dataclasses.replace(one, persons=one.persons[::-1]) for one in answers]
+    bob_first = [again[3], again[1], again[2], again[0]]
+    for once_more in (answers, again, bob_first, again[:2], again[2:]):
+        told = take(standing, *once_more)
+        assert (told.imports, told.restored, told.reviewed) == ((), (), 2)
+        assert files_of(standing) == before
+
+
+def test_each_of_two_reviewers_keeps_every_joint_whoever_of_them_counts(standing: Standing):
+    image = models_rows(standing.output)["0.png"]
+    said = {
+        name: [moved(one, 5, 7.0 + number) for one in everybody(image)]
+        for number, name in enumerate(("ann", "bob"))
+    }
+    # In one file, as Label Studio exports them.
+    told = take(standing, *(answer(image, people, name) for name, people in said.items()))
+    assert [one.reviewer for one in told.imports] == ["ann", "bob"]
+    for name, gone in (("bob", "bob"), ("ann", None)):
+        row = rows_of(standing)["0.png"]
+        assert row.source == name
+        assert_says(row, said[name])
+        if gone:
+            undo_reviews(standing.output, reviewer=gone)
+
+
+def assert_says(row: ImageResult, people: Sequence[ReviewedPerson]) -> None:
+    """The row has just these persons, joint for joint and flag for flag."""
+    assert row.poses is not None
+    assert row.labels is not None
+    np.testing.assert_array_equal(row.poses.keypoints, np.array([one.keypoints for one in people]))
+    np.testing.assert_array_equal(row.labels.visibility, np.array([one.visibility for one in people]))
+
+
+def test_syncs_retries_and_other_networks_leave_every_joint_as_people_said_it(standing: Standing):
+    found, folder = models_rows(standing.output), Path(standing.input)
+    people = {
+        key: [moved(one, 5, 9.0) for one in everybody(found[key])] for key in ("0.png", "1.png", "2.png")
+    }
+    take(standing, *(answer(found[key], persons) for key, persons in people.items()))
+
+    def check() -> None:
+        rows = rows_of(standing)
+        for key, persons in people.items():
+            assert rows[key].source == "ann"
+            assert_says(rows[key], persons)
+
+    check()
+    (folder / "3.png").write_bytes(picture(PEOPLED[20]))
+    (folder / "new.png").write_bytes(picture(PEOPLED[21]))
+    (folder / "0.png").write_bytes((folder / "0.png").read_bytes())  # the same bytes, written later
+    standing.sync()
+    check()
+    (folder / "1.png").rename(folder / "elsewhere.png")
+    people["elsewhere.png"] = people.pop("1.png")
+    standing.sync()
+    check()
+    (folder / "broken.png").write_bytes(picture(PEOPLED[22]))
+    standing.retry()
+    check()
+    standing.replace(1)
+    check()
+    # Other bytes under the name of one that was reviewed are no longer people's.
+    (folder / "2.png").write_bytes(picture(PEOPLED[23]))
+    standing.network = 1
+    standing.sync()
+    assert rows_of(standing)["2.png"].source == MODEL
+    del people["2.png"]
+    check()
 
 
 def test_corrected_images_are_ground_truth_by_which_the_network_alone_is_scored(

@@ -196,6 +196,59 @@ def test_cocos_json_must_fit(change: Callable[[dict[str, Any]], None], words: li
     refused(coco(tmp_path, change), *words)
 
 
+FAR_AWAY = WHOLE | {"nose": (9999.0, 40.25, 2)}
+MANY = [
+    LabelledImage("a.jpg", "ab" * 32, 640, 480, (Labelled(WHOLE, 0), Labelled(WHOLE, 1))),
+    LabelledImage(
+        "b.jpg", "cd" * 32, 640, 480, (Labelled(WHOLE, 0), Labelled(FAR_AWAY, 2), Labelled(WHOLE, 3))
+    ),
+    LabelledImage("c.jpg", "ef" * 32, 640, 480, (Labelled(WHOLE, 0),)),
+]
+
+
+def place_in_cvats_xml(path: Path) -> str:
+    lines = path.read_text().splitlines()
+    (joint,) = (number for number, line in enumerate(lines) if "9999" in line)
+    image, person = (
+        max(number for number, line in enumerate(lines[:joint], start=1) if line.startswith(element))
+        for element in ("<image ", "<skeleton ")
+    )
+    return f"line {image}, image b.jpg, line {person}, <skeleton> person, joint nose"
+
+
+def place_in_cocos_json(path: Path) -> str:
+    (person,) = (
+        one for one in json.loads(path.read_text())["annotations"] if one["attributes"]["person"] == 2
+    )
+    return f"image 8, b.jpg, annotation {person['id']}, joint nose"
+
+
+@pytest.mark.parametrize(
+    ("write", "place"),
+    [
+        (lambda chance: cvat_xml(MANY, "ann", chance), place_in_cvats_xml),
+        (
+            lambda chance: json.dumps(label_studio_tasks(MANY, "ann", chance)),
+            lambda _: "task 1, image b.jpg, annotation 5, region person-2, joint nose",
+        ),
+        (
+            lambda chance: json.dumps({"samples": fiftyone_samples(MANY, "ann", chance)}),
+            lambda _: "sample 2, image b.jpg, person 1, joint nose",
+        ),
+        (lambda chance: json.dumps(coco_content(MANY, "ann", chance)), place_in_cocos_json),
+    ],
+    ids=["cvat", "label-studio", "fiftyone", "coco"],
+)
+def test_of_many_images_and_persons_the_one_that_does_not_fit_is_named_down_to_the_joint(
+    write: Callable[[random.Random], str], place: Callable[[Path], str], tmp_path: Path
+):
+    for seed in range(3):
+        text = write(random.Random(seed))
+        path = tmp_path / f"{seed}.{'xml' if text.startswith('<') else 'json'}"
+        path.write_text(text)
+        refused(path, f"{path}: {place(path)}: lies at ", "far outside of the frame of 640 x 480 px")
+
+
 # What is known of tools.
 
 

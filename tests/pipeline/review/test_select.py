@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from collections import Counter
 from pathlib import Path
 
@@ -10,7 +11,8 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from support.runs import write_run
+from support.queues import chosen_by
+from support.runs import metadata_of, write_run
 from support.selected import image, numbers, people, plain, selected
 
 from jobs import review
@@ -170,3 +172,34 @@ def test_the_job_says_how_many_were_chosen_for_which_reason(
     assert review.main(words) == 0
     assert len(list_queues(RunOutput.at(uri, Storage()))) == 1
     assert review.main(["select", "--output", uri, "--budget", "0"]) == 2
+
+
+def at_scales(folder: Path, scales: list[float], persons: dict[int, int]) -> str:
+    """A run of twelve images at these test scales, that has so many persons in some of them, else one."""
+    count = {number: persons.get(number, 1) for number in range(12)}
+    # One view has nothing to lie apart from: where people differ is all that stands out.
+    spread_px = np.nan if len(scales) == 1 else 1.0
+    images = [image(number, people(number, count[number], spread_px=spread_px)) for number in range(12)]
+    metadata = metadata_of()
+    settings = json.loads(metadata.settings) | {"scales": scales, "flip": False}
+    return write_run(folder, [images], dataclasses.replace(metadata, settings=json.dumps(settings)))
+
+
+def test_two_scales_of_one_network_are_compared_as_two_runs_and_images_where_they_differ_are_chosen(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    one = at_scales(tmp_path / "one", [1.0], {3: 1, 5: 2, 8: 1})
+    two = at_scales(tmp_path / "two", [1.0, 2.0], {3: 2, 5: 1, 8: 4})
+    rows = [RunOutput.rows_at(uri, Storage()) for uri in (one, two)]
+    assert rows[0].weights_sha256 == rows[1].weights_sha256
+    assert [run.settings["scales"] for run in rows] == [[1.0], [1.0, 2.0]]
+    words = ["select", "--output", one, "--budget", "12", "--control-share", "0"]
+    assert review.main([*words, "--against", two]) == 0
+    assert "3  two runs disagree on the people" in capsys.readouterr().out
+    found = chosen_by(read_queue(RunOutput.at(one, Storage())), Reason.PEOPLE_DIFFER)
+    assert found[0].image_key == "a/8.jpg"
+    assert {entry.image_key: entry.words.partition(": ")[2] for entry in found} == {
+        "a/3.jpg": "1 in this one, 2 in the other",
+        "a/5.jpg": "2 in this one, 1 in the other",
+        "a/8.jpg": "1 in this one, 4 in the other",
+    }

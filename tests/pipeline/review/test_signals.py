@@ -80,6 +80,24 @@ def test_runs_that_agree_and_images_that_the_other_run_lacks_are_no_reason():
     assert not chosen_by(queue, Reason.PEOPLE_DIFFER)
 
 
+def test_a_run_that_shares_no_image_is_refused_instead_of_agreeing_in_silence(tmp_path: Path):
+    """A run of a subfolder, for instance: its keys are others."""
+    images = plain(3)
+    uri = write_run(tmp_path / "run", [images])
+    others = {
+        "keys": [dataclasses.replace(entry, image_key=f"x/{entry.image_key}") for entry in images],
+        "bytes": [dataclasses.replace(entry, sha256="e" * 64) for entry in images],
+        "failed": [image(number, None) for number in range(3)],
+    }
+    for name, rows in others.items():
+        other = RunOutput.at(write_run(tmp_path / name, [rows]), Storage())
+        with pytest.raises(ConfigurationError, match=f"{other.uri}: has annotated none of the run's images"):
+            select_images(RunOutput.at(uri, Storage()), SelectOptions(3, against=other))
+    failed = RunOutput.at(write_run(tmp_path / "all failed", [others["failed"]]), Storage())
+    queue, _ = select_images(failed, SelectOptions(3, against=RunOutput.at(uri, Storage())))
+    assert [entry.reason for entry in queue.images] == [Reason.FAILED]
+
+
 def test_runs_of_other_joints_are_not_compared(tmp_path: Path):
     uri = write_run(tmp_path / "run", [plain(2)])
     crowd = write_run(tmp_path / "crowd", [[image(0, Poses.none(14))]], metadata_of(CROWDPOSE))
