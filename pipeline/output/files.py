@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from pipeline.output.generations import FIRST_GENERATION
 from pipeline.output.layout import OutputTree
 from pipeline.output.parquet import decode_stored, open_stored
+from pipeline.output.place import Place
 from pipeline.output.schema import (
     IMAGES_SCHEMA,
     MODEL,
@@ -32,7 +33,7 @@ from pipeline.output.stored_poses import (
     stored_persons,
     whole_column,
 )
-from pipeline.storage import ObjectInfo, Storage
+from pipeline.storage import ObjectInfo
 from pipeline.storage.object_file import damage_named
 from posrefine.errors import ConfigurationError, ShardError
 
@@ -173,24 +174,23 @@ class TableFile:
 RunFile = UnitFile | TableFile
 
 
-def list_units(storage: Storage, tree: OutputTree, strangers: list[str] | None = None) -> Iterator[UnitFile]:
+def list_units(place: Place, strangers: list[str] | None = None) -> Iterator[UnitFile]:
     """The files of the finished units, in the order of their ids.
 
     This is the one rule of what a unit's file is: it lies in `units/` itself and is called as units are.
     Whatever else lies there (a `.DS_Store`, a copy, a nested output) is none, and is added to `strangers`.
     """
-    for found in storage.list(tree.units):
-        yield from _unit_file(found, found.uri.removeprefix(tree.units).lstrip("/"), strangers)
+    for found in place.storage.list(place.tree.units):
+        yield from _unit_file(found, found.uri.removeprefix(place.tree.units).lstrip("/"), strangers)
 
 
-def list_all_units(
-    storage: Storage, tree: OutputTree, strangers: list[str] | None = None
-) -> Iterator[tuple[int, UnitFile]]:
+def list_all_units(place: Place, strangers: list[str] | None = None) -> Iterator[tuple[int, UnitFile]]:
     """The finished units' files of all generations, each with the number of its own, by two listings."""
-    for file in list_units(storage, replace(tree, generation=FIRST_GENERATION), strangers):
+    first, later = replace(place.tree, generation=FIRST_GENERATION), place.tree.generations
+    for file in list_units(replace(place, tree=first), strangers):
         yield FIRST_GENERATION, file
-    for found in storage.list(tree.generations):
-        if match := _LATER_UNITS.fullmatch(found.uri.removeprefix(tree.generations).lstrip("/")):
+    for found in place.storage.list(later):
+        if match := _LATER_UNITS.fullmatch(found.uri.removeprefix(later).lstrip("/")):
             for file in _unit_file(found, match[2], strangers):
                 yield int(match[1]), file
 
@@ -203,14 +203,14 @@ def _unit_file(found: ObjectInfo, name: str, strangers: list[str] | None) -> Ite
         strangers.append(name)
 
 
-def list_tables(storage: Storage, tree: OutputTree) -> Iterator[TableFile]:
+def list_tables(place: Place) -> Iterator[TableFile]:
     """The files of tables that nothing is known about but their names, in order; see `RunOutput.rows`.
 
     Raises:
         ConfigurationError: a file and the one that replaced it are both there.
     """
-    folder, last = tree.table_folder("images"), ""
-    for found in storage.list(folder):
+    folder, last = place.tree.table_folder("images"), ""
+    for found in place.storage.list(folder):
         name = found.uri.removeprefix(folder).lstrip("/")
         if match := _PART_NAME.fullmatch(name):
             if match[1] == last:
@@ -219,7 +219,7 @@ def list_tables(storage: Storage, tree: OutputTree) -> Iterator[TableFile]:
                     "counts; `finalize` the run"
                 )
             last = match[1]
-            yield table_file(tree, name)
+            yield table_file(place.tree, name)
 
 
 def table_file(tree: OutputTree, path: str, images: int = TableFile.images) -> TableFile:

@@ -15,11 +15,10 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from pipeline.inputs.changes import changes_in_words
 from pipeline.inputs.cutting import unit_name
-from pipeline.output.layout import OutputTree
 from pipeline.output.numbers import Count, Ordinal
+from pipeline.output.place import Place
 from pipeline.output.record import RunRecord
 from pipeline.settings.problems import problems_of
-from pipeline.storage import Storage
 from pipeline.storage.ordered_map import map_in_order
 from posrefine.errors import ConfigurationError, InvariantBroken
 
@@ -125,15 +124,16 @@ class Generation(BaseModel):
         return self.model_dump_json(indent=2).encode()
 
 
-def read_generations(storage: Storage, tree: OutputTree, record: RunRecord) -> list[Generation]:
+def read_generations(place: Place, record: RunRecord) -> list[Generation]:
     """All generations below an output that were planned, from the first on, finished or not.
 
     Raises:
         ConfigurationError: one was not written by this version.
         InvariantBroken: one is missing, or their units do not follow one another.
     """
-    own = re.compile(re.escape(f"{tree.generations}/") + _RECORD)  # copies of folders are none
-    uris = [info.uri for info in storage.list(tree.generations) if own.fullmatch(info.uri)]
+    storage, folder = place.storage, place.tree.generations
+    own = re.compile(re.escape(f"{folder}/") + _RECORD)  # copies of folders are none
+    uris = [info.uri for info in storage.list(folder) if own.fullmatch(info.uri)]
     found = [Generation.first(record)]
     for uri, data in zip(uris, map_in_order(storage.read_bytes, uris, _READERS), strict=True):
         try:
@@ -146,11 +146,11 @@ def read_generations(storage: Storage, tree: OutputTree, record: RunRecord) -> l
     found.sort(key=lambda generation: generation.number)
     numbers = [generation.number for generation in found]
     if numbers != list(range(1, len(found) + 1)):
-        raise InvariantBroken(f"{tree.generations}: holds {numbers}; one was removed")
+        raise InvariantBroken(f"{folder}: holds {numbers}; one was removed")
     for before, after in pairwise(found):
         if after.first_unit != before.first_unit + before.units:
             raise InvariantBroken(
-                f"{tree.generations}: generation {before.number} says {before.units} units from "
+                f"{folder}: generation {before.number} says {before.units} units from "
                 f"{before.first_unit} on, but generation {after.number} begins with {after.first_unit}; one "
                 "of their records was changed: put it back, or sync a new --output"
             )

@@ -9,12 +9,11 @@ from pipeline.output.counts import TableCounts
 from pipeline.output.files import RunFile, TableFile, list_tables, list_units, table_file
 from pipeline.output.generations import FIRST_GENERATION
 from pipeline.output.human_rows import HumanRows
-from pipeline.output.layout import OutputTree
 from pipeline.output.parquet import decode_stored
+from pipeline.output.place import Place
 from pipeline.output.rows import RunRows
 from pipeline.output.schema import metadata_values
 from pipeline.output.table_log import TableLog
-from pipeline.storage import Storage
 from posrefine.errors import ConfigurationError, InvariantBroken
 from posrefine.skeletons import SKELETONS
 
@@ -22,8 +21,7 @@ __all__ = ["open_rows"]
 
 
 def open_rows(
-    storage: Storage,
-    tree: OutputTree,
+    place: Place,
     counts: TableCounts | None,
     as_of: int | None,
     *,
@@ -35,8 +33,7 @@ def open_rows(
     Tables whose `_SUCCESS.json` was not copied with them are taken where nothing else is there.
 
     Args:
-        storage: of the output.
-        tree: of the output.
+        place: the output.
         counts: of finished tables; None where they are not finished.
         as_of: the generation whose rows are wanted.
         people: whose rows are replaced by the network's; None where they count.
@@ -48,17 +45,18 @@ def open_rows(
         ShardError: the first of them is damaged.
         StorageError: they cannot be listed or read.
     """
+    tree = place.tree
     files: tuple[RunFile, ...] = ()
     # Later generations have taken rows out of the tables that are in units, and people's are in no unit.
     by_units = counts is None or (
         units_first and counts.generation == FIRST_GENERATION and (people is not None or not counts.reviewed)
     )
     if as_of is None and by_units:
-        files = tuple(list_units(storage, tree))
+        files = tuple(list_units(place))
     if counts is not None:
-        files = files or _table_files(storage, tree, counts, as_of)
+        files = files or _table_files(place, counts, as_of)
     elif as_of is None:
-        files = files or tuple(list_tables(storage, tree))
+        files = files or tuple(list_tables(place))
     if not files and counts is not None:
         raise ConfigurationError(
             f"{tree.root}: the tables of generation {as_of or counts.generation} are empty"
@@ -73,16 +71,15 @@ def open_rows(
             f"{tree.root}: no units/*.parquet or tables/images/*.parquet below it; name the output of a "
             "run with at least one finished unit"
         )
-    return replace(_opened(storage, tree, files, as_of), counts=counts, people=people)
+    return replace(_opened(place, files, as_of), counts=counts, people=people)
 
 
-def _table_files(
-    storage: Storage, tree: OutputTree, counts: TableCounts, as_of: int | None
-) -> tuple[TableFile, ...]:
+def _table_files(place: Place, counts: TableCounts, as_of: int | None) -> tuple[TableFile, ...]:
     """The files of finished tables, in order, as `_SUCCESS.json` names them.
 
     Those of an older generation are named by the tables' logs.
     """
+    storage, tree = place.storage, place.tree
     if as_of is None or as_of == counts.generation:
         return tuple(
             table_file(tree, group.file, sum(group.images.values())) for group in counts.groups if group.file
@@ -109,8 +106,8 @@ def _name(path: str) -> str:
     return path.rpartition("/")[2]
 
 
-def _opened(storage: Storage, tree: OutputTree, files: tuple[RunFile, ...], as_of: int | None) -> RunRows:
-    first = files[0].uri
+def _opened(place: Place, files: tuple[RunFile, ...], as_of: int | None) -> RunRows:
+    first, storage = files[0].uri, place.storage
     data = storage.read_bytes(first)
     values = metadata_values(decode_stored(first, data, ["image_key"]).schema.metadata)
     name = values.get("skeleton")
@@ -120,7 +117,7 @@ def _opened(storage: Storage, tree: OutputTree, files: tuple[RunFile, ...], as_o
             "the file was not written by a run of this version"
         )
     return RunRows(
-        uri=tree.root,
+        uri=place.tree.root,
         skeleton=SKELETONS[name],
         model=values.get("model", ""),
         weights=values.get("weights", ""),

@@ -26,6 +26,7 @@ from pipeline.output.layout import WORK, OutputTree
 from pipeline.output.lease import Lease, read_lease
 from pipeline.output.lock import RunLock
 from pipeline.output.outcome import Outcome
+from pipeline.output.place import Place
 from pipeline.output.record import RunRecord
 from pipeline.output.row_files import open_rows
 from pipeline.output.rows import RunRows
@@ -43,18 +44,14 @@ Source = Literal["corrected", "model"]
 
 
 @dataclass(frozen=True)
-class RunOutput:
+class RunOutput(Place):
     """The output of a run. Cheap to pickle: what it holds is not read before it is asked for.
 
     Attributes:
-        storage: how to reach it.
-        tree: where everything lies.
         as_of: the generation whose rows are read; None for the last one.
         source: whose rows are read: people's where they corrected an image, or the network's alone.
     """
 
-    storage: Storage
-    tree: OutputTree
     as_of: int | None = None
     source: Source = "corrected"
 
@@ -191,7 +188,7 @@ class RunOutput:
             ConfigurationError: one was not written by this version.
             InvariantBroken: one is missing, or says other units than its list has.
         """
-        planned = read_generations(self.storage, self.tree, record)
+        planned = read_generations(self, record)
         # Numbers of units follow one another, so that a list found true vouches for all before it.
         if len(planned) > 1:
             self.manifest_of(planned[-1])
@@ -276,14 +273,14 @@ class RunOutput:
 
         `strangers` is as in `unit_files`.
         """
-        return list_all_units(self.storage, self.tree, strangers)
+        return list_all_units(self, strangers)
 
     def unit_files(self, strangers: list[str] | None = None) -> Iterator[UnitFile]:
         """The files of the finished units, in the order of their ids.
 
         Names of whatever else lies among them are added to `strangers`; they count as nothing.
         """
-        return list_units(self.storage, self.tree, strangers)
+        return list_units(self, strangers)
 
     def unit_ids(self) -> Iterator[str]:
         """The ids of the finished units, in order."""
@@ -323,7 +320,9 @@ class RunOutput:
         if counts is not None:
             # The network may have been replaced since the tree was read.
             tree = replace(tree, work=counts.work)
-        return open_rows(self.storage, tree, counts, self.as_of, people=people, units_first=units_first)
+        return open_rows(
+            Place(self.storage, tree), counts, self.as_of, people=people, units_first=units_first
+        )
 
     def images(self) -> Iterator[ImageResult]:
         """Every finished image once, in order, in bounded memory; raises as `rows` does."""

@@ -8,6 +8,7 @@ from support.stepped_store import Store
 
 from pipeline.output.generations import Generation, read_generations
 from pipeline.output.layout import OutputTree
+from pipeline.output.place import Place
 from pipeline.output.record import Fingerprint, RunRecord
 from pipeline.storage import StorageOptions
 from posrefine.errors import InvariantBroken
@@ -29,7 +30,7 @@ def years_of_hours(count: int) -> MemoryStorage:
 
 
 def test_generations_are_read_in_order_beyond_the_ten_thousandth():
-    found = read_generations(years_of_hours(10_002), OutputTree("/out"), RECORD)
+    found = read_generations(Place(years_of_hours(10_002), OutputTree("/out")), RECORD)
     assert [one.number for one in found] == list(range(1, 10_003))
 
 
@@ -37,7 +38,7 @@ def test_one_that_was_removed_is_missed():
     storage = years_of_hours(5)
     del storage.store.objects[OutputTree("/out", 3).record]
     with pytest.raises(InvariantBroken, match="one was removed"):
-        read_generations(storage, OutputTree("/out"), RECORD)
+        read_generations(Place(storage, OutputTree("/out")), RECORD)
 
 
 def test_a_copy_of_a_generation_or_of_the_output_beside_them_is_none():
@@ -45,7 +46,7 @@ def test_a_copy_of_a_generation_or_of_the_output_beside_them_is_none():
     record = storage.store.objects[OutputTree("/out", 3).record]
     for place in ("g0003 (copy)", "copy/g0003", "g0003/old"):
         storage.store.objects[f"/out/generations/{place}/generation.json"] = record
-    assert len(read_generations(storage, OutputTree("/out"), RECORD)) == 3
+    assert len(read_generations(Place(storage, OutputTree("/out")), RECORD)) == 3
 
 
 def test_one_that_says_other_units_than_it_has_is_missed():
@@ -55,4 +56,4 @@ def test_one_that_says_other_units_than_it_has_is_missed():
     with pytest.raises(
         InvariantBroken, match="generation 3 says 1000000000 units from 2 on, but generation 4"
     ):
-        read_generations(storage, OutputTree("/out"), RECORD)
+        read_generations(Place(storage, OutputTree("/out")), RECORD)
