@@ -1,4 +1,4 @@
-"""Every code block of README and docs runs, on small things in place of large ones, or is checked as it says.
+"""Every code block of README and docs runs, on small things in place of large ones.
 
 One run of rendered scenes is shared by all blocks. A new block is found out: the table below must say how it
 is tried.
@@ -7,9 +7,12 @@ is tried.
 from __future__ import annotations
 
 import json
+import os
 import re
+import shlex
 import shutil
 import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from importlib import import_module
@@ -18,8 +21,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+import ray
+import yaml
+from support.checkout import copied_checkout, users_environment
 from support.code_blocks import ROOT, CodeBlock, code_blocks
-from support.ray_cluster import started_cluster
+from support.ports import free_port
+from support.ray_cluster import RAY, started_cluster, started_head, wait_for_jobs
+from support.small_benchmarks import run_small
 
 from posrefine import COCO
 from posrefine.metrics import DetectionsBuilder, GroundTruthBuilder, oks_rules
@@ -88,8 +96,8 @@ TRAINED_SMALL = [
     "2",
 ]
 TRAINED_SMALL += ["--input-sizes", "0:128", "--val-scenes", "2", "--val-count", "2"]
-WANTED = "--input in --output out --model dekr_w32 --weights dekr.pth"
-"""What a file of settings would say that is not there."""
+ONE_SMALL_FILE = "tests/posrefine/test_skeletons.py"
+"""Of the suite, in place of all of it."""
 
 
 @pytest.fixture(scope="module")
@@ -198,27 +206,45 @@ def names_in_scope(block: CodeBlock) -> dict[str, Any]:
     return {"parts": parts, "detections": found.build()[0], "crowd_index": whole.crowd_index}
 
 
-def check_settings(block: CodeBlock, _world: Path) -> None:
-    """The job takes all the settings; what they start is too large for a test."""
-    for words in block.commands():
-        words = words[words.index("--") + 1 :] if words[0] == "ray" else words
-        script, arguments = job_of(words)
-        seen: list[object] = []
-        with pytest.MonkeyPatch.context() as patch:
-            patch.chdir(ROOT)
-            module = import_module(f"jobs.{script.removesuffix('.py')}")
-            name = "_" + (arguments[0] if script == "annotate.py" else script.removesuffix(".py"))
-            patch.setattr(module, name, lambda settings, seen=seen: seen.append(settings) or 0)
-            assert module.main(arguments) == 0, words
-        assert len(seen) == 1
-
-
-def check_submission(block: CodeBlock, world: Path) -> None:
+def run_growing(block: CodeBlock, world: Path) -> None:
+    """To an output of its own, on CPUs in place of GPUs; of the 64 actors most find no place, and wait."""
     (words,) = block.commands()
-    assert words[:3] == ["ray", "job", "submit"]
-    excluded = json.loads(words[words.index("--runtime-env-json") + 1])["excludes"]
-    assert {".git", ".venv"} <= set(excluded)
-    check_settings(block, world)
+    own = {"s3://bucket/run1": "run-growing", "cuda": "cpu"}
+    script, arguments = job_of(words)
+    assert run_job(script, [own.get(word, IN_PLACE_OF.get(word, word)) for word in arguments]) == 0
+    assert_complete(world / "run-growing")
+
+
+def run_submission(block: CodeBlock, world: Path) -> None:
+    """On a cluster of one node, without a token; metrics are served at a port that is free."""
+    (words,) = block.commands()
+    assert words[0] == "ray"
+    with started_head({"RAY_AUTH_MODE": "disabled"}) as head:
+        own = {
+            "http://HEAD:8265": head.dashboard,
+            "s3://bucket/photographs": str(world / "data" / "shards"),
+            "s3://bucket/run1": str(world / "run-submitted"),
+            "9400": str(free_port()),
+        }
+        command = [str(RAY), *(own.get(word, IN_PLACE_OF.get(word, word)) for word in words[1:])]
+        wait_for_jobs(head)
+        assert_ends_well(command, ROOT, head.environment)
+    assert_complete(world / "run-submitted")
+
+
+def assert_complete(output: Path) -> None:
+    outcome = json.loads((output / "outcome.json").read_text())
+    assert (outcome["exit_code"], outcome["images"]) == (0, {"ok": SCENES})
+    assert list((output / "tables" / "persons").glob("*.parquet"))
+
+
+def assert_ends_well(command: list[str], folder: Path, environment: dict[str, str]) -> str:
+    """What the command printed."""
+    done = subprocess.run(
+        command, cwd=folder, env=environment, capture_output=True, text=True, timeout=600, check=False
+    )
+    assert done.returncode == 0, (done.stdout + done.stderr)[-4000:]
+    return done.stdout + done.stderr
 
 
 def check_output_tree(block: CodeBlock, world: Path) -> None:
@@ -235,24 +261,104 @@ def check_output_tree(block: CodeBlock, world: Path) -> None:
         assert list(world.glob(pattern)), pattern
 
 
-def check_cron_line(block: CodeBlock, world: Path) -> None:
+def run_cron_line(block: CodeBlock, world: Path) -> None:
+    """By `sh` with little in its environment, as cron does it; a copy of the checkout is /srv/posrefine.
+
+    The page does not show nightly.yaml: here it has the settings of the page's first command.
+    """
     *times, line = block.text.strip().split(maxsplit=5)
     assert len(times) == 5
-    command = line.partition("&& .venv/bin/")[2]
-    check_settings(CodeBlock(block.page, "sh", command.replace("--config nightly.yaml", WANTED)), world)
+    assert "%" not in line, "cron makes line ends of them"
+    checkout = copied_checkout(world / "srv-posrefine")
+    (first,) = (one for one in code_blocks() if one.page == block.page and tried(one) == [run_every_night])
+    (words,) = first.commands()
+    own = {"s3://bucket/photographs": world / "data" / "shards", "s3://bucket/poses": "cron-poses"}
+    given = [str(own.get(word, IN_PLACE_OF.get(word, word))) for word in words[3:]]
+    settings = {name.removeprefix("--"): value for name, value in zip(given[::2], given[1::2], strict=True)}
+    (checkout / "nightly.yaml").write_text(yaml.safe_dump(settings))
+    kept = ("HOME", "OMP_NUM_THREADS", "RAY_TMPDIR", "PYTHONPATH")
+    environment = {name: value for name, value in users_environment(checkout).items() if name in kept}
+    environment |= {"PATH": "/usr/bin:/bin", "SHELL": "/bin/sh"}
+
+    assert "/srv/posrefine" in line
+    said = assert_ends_well(
+        ["sh", "-c", line.replace("/srv/posrefine", shlex.quote(str(checkout)))], world, environment
+    )
+
+    assert f"{SCENES} ok" in said
+    assert_complete(checkout / "cron-poses")
 
 
-def check_make(block: CodeBlock, _world: Path) -> None:
+def run_every_night(block: CodeBlock, world: Path) -> None:
+    """The first of the page's syncs."""
+    run_commands(block, world)
+
+
+def run_make(block: CodeBlock, world: Path) -> None:
+    """In a copy of the checkout, with two scenes in place of 24, and all that is installed installed already.
+
+    A test cannot run the suite that it is part of: `make test` runs one file of it.
+    """
+    checkout = copied_checkout(world / "checkout")
+    makefile = (checkout / "Makefile").read_text()
+    assert "--synthetic 24 " in makefile
+    (checkout / "Makefile").write_text(makefile.replace("--synthetic 24 ", "--synthetic 2 "))
+    environment = users_environment(checkout) | {"PYTEST_ADDOPTS": ONE_SMALL_FILE}
+    said = {words[1]: assert_ends_well(words, checkout, environment) for words in block.commands()}
+    assert set(said) == {"demo", "test"}
+    assert "pip install" not in "".join(said.values())
+    assert (checkout / "demo-output" / "evaluation" / "report" / "index.html").exists()
+    assert list((checkout / "demo-output" / "overlays").rglob("*.jpg"))
+    assert re.search(r"\d+ passed", said["test"])
+
+
+def run_benchmarks(block: CodeBlock, world: Path) -> None:
+    """Each in this process, made small as support/small_benchmarks.py says; most of their jobs share Ray."""
+    folder = world / "measured"
+    folder.mkdir()
+    before = stored_results()
     for words in block.commands():
-        assert words[0] == "make"
-        subprocess.run([*words, "--dry-run"], cwd=ROOT, check=True, capture_output=True)
-        assert words[1] == "test" or f"make {words[1]}" in (ROOT / ".ci" / "run").read_text()
+        script, arguments = benchmark_of(words)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("RAY_ADDRESS", ray.get_runtime_context().gcs_address)
+            run_small(script, arguments, folder)
+    assert stored_results() == before
 
 
-def check_benchmarks(block: CodeBlock, _world: Path) -> None:
-    for words in block.commands():
-        assert words[0] == "python"
-        compile((ROOT / words[1]).read_text(), words[1], "exec")
+def stored_results() -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in (ROOT / "benchmarks" / "results").iterdir()}
+
+
+def benchmark_of(words: list[str]) -> tuple[str, list[str]]:
+    """Script and arguments of `python benchmarks/<script> ...`."""
+    assert words[0] == "python", words
+    folder, _, script = words[1].partition("/")
+    assert folder == "benchmarks", words
+    return script, words[2:]
+
+
+def run_reproduction(block: CodeBlock, world: Path) -> None:
+    """Networks of the named kinds as they are built, untrained, on rendered scenes in a small input.
+
+    The jobs that it starts are on this cluster.
+    """
+    (words,) = block.commands()
+    script, arguments = benchmark_of(words)
+    own = {
+        "dekr_w32=mmpose:dekr_w32_coco": "dekr_w32=untrained",
+        "dekr_w48=mmpose:dekr_w48_coco": "dekr_w48=untrained",
+        "mmpose:rescore_coco": "posrefine:tiny_coco_score",
+        "val2017": "photos",
+        "tables": str(world / "tables"),
+    }
+    arguments = [own.get(word, IN_PLACE_OF.get(word, word)) for word in arguments]
+    command = [sys.executable, str(ROOT / "benchmarks" / script), *arguments]
+    command += ["--", "--input-size", "64", "--precision", "float32"]
+    environment = os.environ | {"RAY_ADDRESS": ray.get_runtime_context().gcs_address}
+    said = assert_ends_well(command, world, environment)
+    for network in ("dekr_w32", "dekr_w48"):
+        assert re.search(f"^{network}, measured here ", said, re.MULTILINE), said
+        assert re.search(f"^{network}, published ", said, re.MULTILINE), said
 
 
 def elsewhere(*tests: str) -> Callable[[CodeBlock, Path], None]:
@@ -283,7 +389,7 @@ ON_KUBERNETES = (
 )
 ON_PYTHON = elsewhere("project/test_python_page.py::test_the_python_of_the_page_runs_from_top_to_bottom")
 HOW: list[tuple[str, str, Callable[[CodeBlock, Path], None]]] = [
-    ("README.md", "make demo", check_make),
+    ("README.md", "make demo", run_make),
     ("README.md", "import posrefine", elsewhere(TWO_LINES)),
     # The same run again: it is complete, and says so.
     ("README.md", "jobs/annotate.py run", run_commands),
@@ -291,19 +397,19 @@ HOW: list[tuple[str, str, Callable[[CodeBlock, Path], None]]] = [
     ("docs/photographs.md", "├── run.json", check_output_tree),
     ("docs/photographs.md", "import duckdb", run_python),
     ("docs/photographs.md", "jobs/annotate.py export", run_commands),
-    ("docs/cluster.md", "ray job submit", check_submission),
+    ("docs/cluster.md", "ray job submit", run_submission),
     ("docs/cluster.md", "kubectl apply", elsewhere(*ON_KUBERNETES)),
-    ("docs/cluster.md", "--max-actors 64", check_settings),
+    ("docs/cluster.md", "--max-actors 64", run_growing),
     ("docs/evaluation.md", "evaluate.py score", run_commands),
     ("docs/evaluation.md", "evaluate.py agree", run_commands),
     ("docs/evaluation.md", "jobs/overlap.py", run_commands),
     ("docs/evaluation.md", "evaluate.py test-dev", run_commands),
-    ("docs/evaluation.md", "benchmarks/reproduce.py", check_benchmarks),
+    ("docs/evaluation.md", "benchmarks/reproduce.py", run_reproduction),
     ("docs/evaluation.md", "MatchTable.merge", run_python),
-    ("docs/every_night.md", "mmpose:dekr_w32_coco", run_commands),
+    ("docs/every_night.md", "mmpose:dekr_w32_coco", run_every_night),
     ("docs/every_night.md", "scan_delta", run_python),
     ("docs/every_night.md", "--replace", run_commands),
-    ("docs/every_night.md", "30 1 * * *", check_cron_line),
+    ("docs/every_night.md", "30 1 * * *", run_cron_line),
     ("docs/formats.md", "jobs/annotate.py export", run_commands),
     ("docs/formats.md", "export_run", run_python),
     # FiftyOne keeps its data sets in a database; that it takes the samples is tried without one.
@@ -315,7 +421,7 @@ HOW: list[tuple[str, str, Callable[[CodeBlock, Path], None]]] = [
         ),
     ),
     ("docs/network.md", "Skeleton(", run_python),
-    ("docs/performance.md", "benchmarks/network.py", check_benchmarks),
+    ("docs/performance.md", "benchmarks/network.py", run_benchmarks),
     ("docs/python.md", 'poses = posrefine.load("posrefine:tiny_coco")("photo.jpg")', ON_PYTHON),
     ("docs/python.md", "rescore=False", ON_PYTHON),
     ("docs/python.md", "poses.spread_px", ON_PYTHON),

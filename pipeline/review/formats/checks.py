@@ -46,6 +46,9 @@ _SHOWN = re.compile(r"[0-9]{1,9}:[0-9a-f]{1,32}( [0-9]{1,9}:[0-9a-f]{1,32})*")
 _SHOWN_CHARS = 80
 _MOST_PX = 1e9
 
+_MOST_PX = 2**31 - 1
+"""Of a side of an image: what the tables hold."""
+
 
 @dataclass(frozen=True)
 class Place:
@@ -94,8 +97,8 @@ class Frame:
 
 def _pixels(value: object, what: str, place: Place) -> int:
     pixels = _whole(value)
-    if pixels is None or pixels < 1:
-        raise place.refusal(f"the image's {what} is {shown(value)}, wanted px of 1 or more")
+    if pixels is None or not 1 <= pixels <= _MOST_PX:
+        raise place.refusal(f"the image's {what} is {shown(value)}, wanted px from 1 to {_MOST_PX}")
     return pixels
 
 

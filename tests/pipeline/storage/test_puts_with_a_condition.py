@@ -131,9 +131,12 @@ def test_a_store_that_refuses_to_hear_of_conditions_is_written_to_by_looking_fir
         forget_clients()
 
 
-def test_a_file_system_without_hard_links_is_written_to_by_looking_first(tmp_path, monkeypatch, caplog):
+@pytest.mark.parametrize("error", [errno.ENOTSUP, errno.EPERM, errno.ENOSYS])
+def test_a_file_system_without_hard_links_is_written_to_by_looking_first(
+    tmp_path, monkeypatch, caplog, error
+):
     def link(*_: object) -> None:
-        raise OSError(errno.ENOTSUP, "Operation not supported")
+        raise OSError(error, "no links here")
 
     monkeypatch.setattr("pipeline.storage.local.os.link", link)
     probed = Storage().probe_conditions(str(tmp_path))
@@ -143,6 +146,21 @@ def test_a_file_system_without_hard_links_is_written_to_by_looking_first(tmp_pat
     probed.create(str(tmp_path / "one"), b"first")
     with pytest.raises(ObjectExists):
         probed.create(str(tmp_path / "one"), b"second")
+
+
+def test_a_folder_in_which_no_link_may_be_made_is_no_store_without_links(tmp_path, monkeypatch):
+    def link(*_: object) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr("pipeline.storage.local.os.link", link)
+    for refused in (
+        lambda: Storage().create(str(tmp_path / "one"), b"first"),
+        lambda: Storage().probe_conditions(str(tmp_path)),
+    ):
+        with pytest.raises(StorageError, match="Permission denied") as caught:
+            refused()
+        assert type(caught.value) is StorageError
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("error", [errno.ENOTSUP, errno.ENOSYS, errno.EBADF, errno.ENOLCK])

@@ -114,7 +114,7 @@ def test_any_shape(shape):
     assert_prepared_alike(network, pixels(batch, 3, height, width))
 
 
-def test_taps_far_outside_the_map_or_infinitely_far():
+def test_taps_far_outside_the_map_or_infinitely_far(monkeypatch):
     torch.manual_seed(3)
     network = with_statistics(build_model("posrefine_tiny"))
     block = network.offset_feature_layers.blocks[0]
@@ -124,6 +124,8 @@ def test_taps_far_outside_the_map_or_infinitely_far():
     assert_prepared_alike(network, pixels(1, 3, 64, 64))
     with torch.no_grad():
         block.affine_conv.bias[:6] = 3e38  # whose sums are more than float32 holds
+    # Weights that do so with noise are refused; an image may yet bring others there.
+    monkeypatch.setattr("posrefine.inference.fast.prepare.check_activations", lambda network: None)
     maps = everything(PreparedNetwork(network, CPU, torch.float32), pixels(1, 3, 64, 64))
     assert maps.offset.isfinite().all()
 
