@@ -1,6 +1,9 @@
 """The annotate job in a process that kills or stops itself, as hard as the kernel can, at a named moment.
 
     python dying_driver.py WHEN run --input ... --output ...
+    python dying_driver.py WHEN review import ... --output ...
+
+After the word `review` it is the review job.
 
 WHEN is `never`; `before:PATTERN` or `after:PATTERN`, around the first write of an object whose address
 fits the regular expression; `deleted:PATTERN`, after it removed the first such object; or `receipt:N`, when
@@ -20,7 +23,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from jobs.annotate import main
+from jobs import annotate, review
 from pipeline.driver.telemetry import Telemetry
 from pipeline.stages.receipt import Receipt
 from pipeline.storage import Storage
@@ -78,7 +81,8 @@ def arm(when: str) -> None:
 
 if __name__ == "__main__":
     arm(sys.argv[1])
-    code = main(sys.argv[2:])
+    given = sys.argv[2:]
+    code = review.main(given[1:]) if given[0] == "review" else annotate.main(given)
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(code)
