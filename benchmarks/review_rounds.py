@@ -32,13 +32,14 @@ from PIL import Image
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
+from kept_apart import kept_apart  # noqa: E402
+
 from jobs.annotate import main as annotate  # noqa: E402
 from jobs.review import main as review  # noqa: E402
 from pipeline.evaluation.benchmark import Benchmark, ScoreOptions  # noqa: E402
 from pipeline.output.review_queue import read_queue  # noqa: E402
 from pipeline.output.run_output import RunOutput  # noqa: E402
 from pipeline.storage import Storage  # noqa: E402
-from pipeline.training.labelled_images import LabelledImages  # noqa: E402
 from posrefine.skeletons import COCO  # noqa: E402
 from posrefine.synthetic import coco_annotations, render_scenes  # noqa: E402
 
@@ -167,11 +168,8 @@ def render(count: int, folder: Path) -> None:
 
 def take(source: Path, share: float, count: int, folder: Path) -> None:
     """The first photographs, by name, of those that a training with `--val-share` keeps apart."""
-    annotations = source / "annotations.json"
-    labelled = LabelledImages.open(str(source / "images"), str(annotations), COCO, Storage())
-    _, apart = labelled.parted(share, frozenset())
-    names = sorted(record["file_name"] for record in apart.records)[:count]
-    content = json.loads(annotations.read_text())
+    names = sorted(record["file_name"] for record in kept_apart(source, share).records)[:count]
+    content = json.loads((source / "annotations.json").read_text())
     images = [image for image in content["images"] if image["file_name"] in names]
     ids = {image["id"] for image in images}
     people = [person for person in content["annotations"] if person["image_id"] in ids]

@@ -27,16 +27,17 @@ from numpy.typing import NDArray
 # This folder, which Python searches first, is not where the packages lie.
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from pipeline.storage import Storage
-from pipeline.training.labelled_images import Frames, LabelledImages
+from kept_apart import kept_apart
+
+from pipeline.training.labelled_images import Frames
 from posrefine import COCO, load
-from posrefine.metrics import Detections, MatchTable, match_images, oks_rules
+from posrefine.metrics import MatchTable, match_images, oks_rules
+from posrefine.metrics.analysis.diagnosis import reliability
 from posrefine.training.score import best_oks
 from posrefine.training.validation import ValidationSet
 
 FLOORS = [round(0.05 * step, 2) for step in range(20)]
 FIRST_SEED = 8_000_000
-BINS = 10
 AS_GOOD = 0.02
 
 
@@ -68,15 +69,17 @@ def main() -> None:
     parser.add_argument("--weights", default="posrefine:tiny_coco")
     parser.add_argument("--score-weights", default="posrefine:tiny_coco_score")
     given = parser.parse_args()
+    apart = kept_apart(given.photographs, given.val_share)
     sets = {
-        "photographs": photographs_apart(given.photographs, given.val_share),
+        "photographs": ValidationSet.of(Frames(apart), apart.annotation_file(), COCO),
         "scenes": ValidationSet.rendered(given.scenes, FIRST_SEED, COCO),
     }
     curves: dict[str, Any] = {}
     reliability: dict[str, Any] = {}
     for name, images in sets.items():
         for words, way in WAYS.items():
-            found = detected(images, given.weights, given.score_weights if way.rescored else None, way)
+            rescore = given.score_weights if way.rescored else False
+            found = images.detections(load(given.weights, rescore, scales=way.scales))
             table = match_images(images.truth, found, oks_rules(COCO.name))
             curves.setdefault(name, {})[words] = [at(table, floor) for floor in FLOORS]
             if way.rescored:
@@ -104,27 +107,6 @@ def chosen(mean_f1: Sequence[float]) -> float:
     return next(floor for floor, f1 in zip(FLOORS, mean_f1, strict=True) if f1 >= max(mean_f1) - AS_GOOD)
 
 
-def photographs_apart(folder: Path, share: float) -> ValidationSet:
-    """The share of a labelled folder that a training with `--val-share` keeps apart."""
-    labelled = LabelledImages.open(
-        str(folder / "images"), str(folder / "annotations.json"), COCO, Storage(), only_with_persons=False
-    )
-    _, apart = labelled.parted(share, frozenset())
-    return ValidationSet.of(Frames(apart), apart.annotation_file(), COCO)
-
-
-def detected(images: ValidationSet, weights: str, score_weights: str | None, way: Way) -> Detections:
-    """All persons that the network proposes."""
-    predictor = load(weights, rescore=score_weights or False, scales=way.scales)
-    ids = images.truth.image_ids
-    poses = [predictor(images.images[image_id]) for image_id in ids.tolist()]
-    return Detections(
-        image_ids=np.repeat(ids, [len(found) for found in poses]),
-        keypoints=np.concatenate([found.keypoints for found in poses]).astype(np.float64),
-        scores=np.concatenate([found.scores for found in poses]).astype(np.float64),
-    )
-
-
 def at(table: MatchTable, floor: float) -> dict[str, Any]:
     """Persons at OKS 0.5 and of any size, of detections from the floor on."""
     shown = table.scores >= floor
@@ -148,19 +130,16 @@ def reliable(scores: NDArray[np.float64], oks: NDArray[np.float64]) -> dict[str,
 
     Poses of which nobody can say how good they are (`best_oks` says NaN) are left out.
     """
-    judged = np.isfinite(oks)
-    scores, oks = scores[judged], oks[judged]
-    tenth = np.clip((scores * BINS).astype(int), 0, BINS - 1)
-    counts = np.bincount(tenth, minlength=BINS)
-    share = np.maximum(counts, 1)
-    mean_score, mean_oks = (np.bincount(tenth, values, BINS) / share for values in (scores, oks))
+    found = reliability(scores, oks)
     return {
-        "expected_calibration_error": round(
-            float((np.abs(mean_score - mean_oks) * counts).sum() / max(1, counts.sum())), 4
-        ),
+        "expected_calibration_error": round(found.expected_calibration_error, 4),
         "tenths": [
-            {"count": int(count), "mean_score": round(float(score), 3), "mean_oks": round(float(value), 3)}
-            for count, score, value in zip(counts, mean_score, mean_oks, strict=True)
+            {
+                "count": one.count,
+                "mean_score": round(one.mean_score, 3),
+                "mean_oks": round(one.mean_oks, 3),
+            }
+            for one in found.bins
         ],
     }
 

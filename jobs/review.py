@@ -1,6 +1,7 @@
 """Have people look at a run where it matters, and take back what they say.
 
-Exit codes: 0 done, 1 crash or storage, 2 bad input or usage, 75 interrupted.
+Exit codes: 0 done, 1 crash or storage, 2 bad input or usage, 5 another process has the output,
+75 interrupted.
 """
 
 from __future__ import annotations

@@ -13,9 +13,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-import ray
-
-from pipeline.ray_session import ray_session, unwrapped_worker_errors
+from pipeline.ray_session import map_in_tasks
 from pipeline.storage import Storage
 from pipeline.storage.uris import join_uri, normalise_uri
 
@@ -77,23 +75,17 @@ def pack(source: PackSource, output: str, shard_images: int, storage: Storage) -
         for number in range(-(-len(source) // shard_images))
     )
     content = source.head() | {"images": [], "annotations": []}
-    write_shard = ray.remote(num_cpus=1)(_write_shard)
-    with ray_session(), unwrapped_worker_errors():
-        shared = ray.put(source)
-        parts = [
-            write_shard.remote(shared, number * shard_images, shard_images, uri, storage)
-            for number, uri in enumerate(shards)
-        ]
-        for part in parts:
-            written = ray.get(part)
-            content["images"] += written["images"]
-            content["annotations"] += written["annotations"]
+    for written in map_in_tasks(_write_shard, enumerate(shards), source, shard_images, storage):
+        content["images"] += written["images"]
+        content["annotations"] += written["annotations"]
     annotations = join_uri(output, ANNOTATIONS_NAME)
     storage.put(annotations, json.dumps(content).encode())
     return PackSummary(len(content["images"]), len(content["annotations"]), shards, annotations)
 
 
-def _write_shard(source: PackSource, first: int, count: int, uri: str, storage: Storage) -> Record:
+def _write_shard(shard: tuple[int, str], source: PackSource, count: int, storage: Storage) -> Record:
+    number, uri = shard
+    first = number * count
     packed = list(source.images(first, min(count, len(source) - first), storage))
     storage.put(uri, tar_of(packed))
     return {

@@ -71,8 +71,6 @@ def train_score(
             "for each"
         )
     truths = {uri: read_annotations(storage, uri, oks_rules(skeleton_name)) for uri in annotations}
-    each = annotations if len(annotations) > 1 else [annotations[0]] * len(runs)
-    judged_by = dict(zip(runs, each, strict=True))
     rows = {run: RunOutput.rows_at(run, storage, source="model", units_first=True) for run in runs}
     origins = {run: _Origin.of(rows[run], skeleton) for run in runs}
     if len(set(origins.values())) > 1:
@@ -80,7 +78,12 @@ def train_score(
             "the runs are of different networks, and a rescoring network learns how one of them errs: "
             + "; ".join(f"{run} is of weights {origin.weights_sha256[:8]}" for run, origin in origins.items())
         )
-    parts = [part for run in runs for part in _examples(rows[run], truths[judged_by[run]], skeleton)]
+    files = annotations if len(annotations) > 1 else [annotations[0]] * len(runs)
+    parts = [
+        part
+        for run, file in zip(runs, files, strict=True)
+        for part in _examples(rows[run], truths[file], skeleton)
+    ]
     examples = ScoreExamples(*(np.concatenate(arrays) for arrays in zip(*parts, strict=True)))
     network, error = train_score_net(examples, skeleton, recipe)
     metadata = {

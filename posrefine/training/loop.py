@@ -13,6 +13,7 @@ from torch import nn
 from posrefine.errors import ConfigurationError, TrainingError
 from posrefine.modeling.adaptive_conv import at_flat_cells
 from posrefine.modeling.network import PoseNetwork
+from posrefine.modeling.per_channel import is_per_channel
 from posrefine.training.average import AveragedModel
 from posrefine.training.losses import Losses, flat_cells_to_learn, training_losses
 from posrefine.training.recipe import TrainRecipe
@@ -180,12 +181,7 @@ def train_steps(trainer: Trainer, batches: Iterable[Batch], on_step: Callable[[S
 def _parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
     """Weights of convolutions, which decay, and the rest (biases, norms, gains), which do not."""
     trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    # Gains are one number a channel, too, in three dimensions.
-    per_channel = [p.numel() == len(p) for p in trained]
     return [
-        {
-            "params": [p for p, one in zip(trained, per_channel, strict=True) if one is not decays],
-            "weight_decay": weight_decay if decays else 0.0,
-        }
-        for decays in (True, False)
+        {"params": [p for p in trained if not is_per_channel(p)], "weight_decay": weight_decay},
+        {"params": [p for p in trained if is_per_channel(p)], "weight_decay": 0.0},
     ]

@@ -89,18 +89,18 @@ class ValidationSet:
             device=device,
             protocol=protocol,
         )
+        judged_by = oks_rules(self.skeleton.name)
+        table = match_images(self.truth, self.detections(predictor), judged_by)
+        return metrics_of(table, self.truth.crowd_index, judged_by)
+
+    def detections(self, predictor: Predictor) -> Detections:
+        """All persons that it finds in these images."""
         ids = self.truth.image_ids.tolist()
         poses: list[Poses] = []
         for start in range(0, len(ids), IMAGES_AT_ONCE):
             poses += predictor([self.images[image_id] for image_id in ids[start : start + IMAGES_AT_ONCE]])
-        judged_by = oks_rules(self.skeleton.name)
-        table = match_images(self.truth, _detections(self.truth.image_ids, poses), judged_by)
-        return metrics_of(table, self.truth.crowd_index, judged_by)
-
-
-def _detections(image_ids: NDArray[np.int64], poses: Sequence[Poses]) -> Detections:
-    return Detections(
-        image_ids=np.repeat(image_ids, [len(found) for found in poses]),
-        keypoints=np.concatenate([found.keypoints for found in poses]).astype(np.float64),
-        scores=np.concatenate([found.scores for found in poses]).astype(np.float64),
-    )
+        return Detections(
+            image_ids=np.repeat(self.truth.image_ids, [len(found) for found in poses]),
+            keypoints=np.concatenate([found.keypoints for found in poses]).astype(np.float64),
+            scores=np.concatenate([found.scores for found in poses]).astype(np.float64),
+        )

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from posrefine.errors import ConfigurationError, WeightsError
 from posrefine.modeling.network import PoseNetwork
+from posrefine.modeling.per_channel import is_per_channel
 from posrefine.modeling.score_net import ScoreNet
 from posrefine.modeling.trained_for import TrainedFor
 from posrefine.skeletons import Skeleton
@@ -130,8 +131,7 @@ def save_weights(
 
 
 def _stored(tensor: Tensor, dtype: torch.dtype | None, key: str, path: str | Path) -> Tensor:
-    # Gains are one number a channel, too, in three dimensions.
-    if dtype is None or tensor.ndim == 0 or tensor.numel() == len(tensor) or not tensor.is_floating_point():
+    if dtype is None or is_per_channel(tensor) or not tensor.is_floating_point():
         return tensor
     stored = tensor.to(dtype)
     if not torch.isfinite(stored).all():

@@ -80,6 +80,14 @@ def goes_on(driver: subprocess.Popen[str]) -> tuple[int, str]:
     return driver.returncode, said
 
 
+def require_that_it_gives_up(driver: subprocess.Popen[str], output: str) -> None:
+    """Let it go on: it ends with code 5, and what counts stays as the others left it."""
+    before = results(output)
+    code, said = goes_on(driver)
+    assert code == ExitCode.LOCKED, said
+    assert results(output) == before
+
+
 def everything(output: str) -> dict[str, bytes]:
     """Everything but the lease, and lists of units: those that nothing names are litter."""
     files = (path for path in Path(output).rglob("*") if path.is_file())
@@ -130,10 +138,8 @@ def test_a_driver_that_slept_while_another_completed_changes_nothing_and_ends_wi
         assert main(["retry-failed", "--output", output]) == 0
         before = results(output)
 
-        code, said = goes_on(driver)
+        require_that_it_gives_up(driver, output)
 
-    assert code == ExitCode.LOCKED, said
-    assert results(output) == before
     assert is_free(output)
     assert annotate(given, output, *QUICK) == 0
     assert set(table(output, "images")["status"].to_pylist()) == {"ok"}
@@ -151,12 +157,9 @@ def test_a_retry_that_slept_over_its_last_put_leaves_what_others_repaired(cluste
         assert json.loads(Path(output, "outcome.json").read_text())["complete"] is False
         (tmp_path / "images" / "005.jpg").write_bytes(encode(gradient(64, 64)))
         assert main(["retry-failed", "--output", output]) == 0
-        before = results(output)
 
-        code, said = goes_on(again)
+        require_that_it_gives_up(again, output)
 
-    assert code == ExitCode.LOCKED, said
-    assert results(output) == before
     assert set(table(output, "images")["status"].to_pylist()) == {"ok"}
 
 
@@ -169,12 +172,9 @@ def test_a_driver_that_slept_while_units_were_made_ends_with_code_5_and_leaves_t
     output = str(tmp_path / "out")
     with stopped("stop-after:run\\.json", *run_of(given, output), cluster=cluster) as driver:
         assert annotate(given, output, *QUICK) == 0
-        before = results(output)
 
-        code, said = goes_on(driver)
+        require_that_it_gives_up(driver, output)
 
-    assert code == ExitCode.LOCKED, said
-    assert results(output) == before
     require_same_tables(output, undisturbed)
 
 
@@ -222,9 +222,7 @@ def require_changed_nothing(
 ) -> None:
     """Let it go on: it ends with code 5, and the next sync finds the tables as the others left them."""
     before = results(standing.output_uri)
-    code, said = goes_on(driver)
-    assert code == ExitCode.LOCKED, said
-    assert results(standing.output_uri) == before
+    require_that_it_gives_up(driver, standing.output_uri)
     assert is_free(standing.output_uri)
     capsys.readouterr()
     assert main(sync_of(standing)) == 0
@@ -311,10 +309,7 @@ def test_an_import_that_slept_while_another_was_made_changes_nothing_and_can_be_
     first = import_of(standing, "0.png", "ann")
     with stopped("stop-before:review/log/", "review", *first) as driver:
         assert review.main(import_of(standing, "5.png", "ben")) == 0
-        before = results(standing.output_uri)
-        code, said = goes_on(driver)
-    assert code == ExitCode.LOCKED, said
-    assert results(standing.output_uri) == before
+        require_that_it_gives_up(driver, standing.output_uri)
     assert sources(standing) == {"5.png": "ben"}
     assert review.main(first) == 0
     assert sources(standing) == {"0.png": "ann", "5.png": "ben"}
@@ -329,10 +324,7 @@ def test_an_undo_that_slept_while_the_same_was_imported_again_changes_nothing_an
     undo = ["undo", "--output", standing.output_uri, "--reviewer", "ann"]
     with stopped("stop-before:_SUCCESS", "review", *undo) as driver:
         assert review.main(first) == 0
-        before = results(standing.output_uri)
-        code, said = goes_on(driver)
-    assert code == ExitCode.LOCKED, said
-    assert results(standing.output_uri) == before
+        require_that_it_gives_up(driver, standing.output_uri)
     assert sources(standing) == {"0.png": "ann"}
     assert review.main(undo) == 0
     assert sources(standing) == {}

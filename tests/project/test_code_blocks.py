@@ -218,7 +218,9 @@ def run_growing(block: CodeBlock, world: Path) -> None:
 def run_submission(block: CodeBlock, world: Path) -> None:
     """On a cluster of one node, without a token; metrics are served at a port that is free."""
     (words,) = block.commands()
-    assert words[0] == "ray"
+    assert words[:3] == ["ray", "job", "submit"]
+    excluded = json.loads(words[words.index("--runtime-env-json") + 1])["excludes"]
+    assert {".git", ".venv"} <= set(excluded)
     with started_head({"RAY_AUTH_MODE": "disabled"}) as head:
         own = {
             "http://HEAD:8265": head.dashboard,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
 from posrefine.metrics.analysis.error_table import ErrorTable, JointVerdict
@@ -17,6 +18,7 @@ __all__ = [
     "calibration",
     "joint_errors",
     "person_errors",
+    "reliability",
 ]
 
 _BINS = 10
@@ -105,8 +107,13 @@ def joint_errors(table: ErrorTable, rules: OksRules) -> tuple[JointErrors, ...]:
 
 def calibration(table: ErrorTable) -> Calibration:
     """Reliability of the scores, from a merged table."""
-    counted = np.isfinite(table.oks)
-    scores, oks = table.scores[counted].astype(float), table.oks[counted].astype(float)
+    return reliability(table.scores, table.oks)
+
+
+def reliability(scores: NDArray[np.floating], oks: NDArray[np.floating]) -> Calibration:
+    """Of [D] scores whose poses reached [D] OKS; those with NaN, of which nobody can say it, are left out."""
+    counted = np.isfinite(oks)
+    scores, oks = scores[counted].astype(float), oks[counted].astype(float)
     bin_of = np.clip((scores * _BINS).astype(int), 0, _BINS - 1)
     counts = np.bincount(bin_of, minlength=_BINS)
     share = np.maximum(counts, 1)
