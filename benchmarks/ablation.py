@@ -8,7 +8,7 @@ Their new modules give nothing at first, so all four start with the same functio
 views in the same order. Each is judged on the photographs that are kept apart and on rendered scenes.
 
 A finished training is stored at once, an unfinished one goes on from its last checkpoint, and running again does
-what is missing.
+what is missing. The start lies beside the result, so that trainings may be spread over nights and machines.
 """
 
 from __future__ import annotations
@@ -143,8 +143,8 @@ class Plan:
         }
         return settings_from(TrainSettings, values)
 
-    def decides(self) -> dict[str, Any]:
-        """What the start follows from, as JSON has it, wherever its files lie."""
+    def alike(self) -> dict[str, Any]:
+        """What all trainings have in common beside their start, as JSON has it, wherever its files lie."""
         settings = self.settings(1, 0).model_dump(
             mode="json",
             exclude_defaults=True,
@@ -153,7 +153,7 @@ class Plan:
         annotations = (self.photographs / "annotations.json").read_bytes()
         return {
             "first_steps": self.first_steps,
-            "weights_sha256": read_checkpoint(self.weights).sha256,
+            "steps": self.steps,
             "annotations_sha256": hashlib.sha256(annotations).hexdigest(),
             **settings,
         }
@@ -205,22 +205,19 @@ def say(words: str) -> None:
 
 def compared(plan: Plan, seeds: int, processes: int, store: Path) -> dict[str, Any]:
     """The result with a row for every network and seed; what is stored already is not done again."""
-    decides = plan.decides()
-    alike = {**decides, "steps": plan.steps}
+    alike = plan.alike()
     result = stored(store, alike)
     done = {(row["network"], row["seed"]) for row in result["rows"]}
     missing = [(name, seed) for seed in range(seeds) for name in NETWORKS if (name, seed) not in done]
     if not missing:
         return result
-    start = plan.work / f"start-{_digest(decides)}.safetensors"
+    start = store.with_name(f"{store.stem}_start.safetensors")
     context = get_context("spawn")
     stop = context.Event()
     with ProcessPoolExecutor(processes, context, _begin_worker, (stop,)) as pool:
         try:
-            if not start.exists():
-                pool.submit(make_start, plan, start).result()
             if result["start"] is None:
-                result["start"] = pool.submit(judge_start, plan, start).result()
+                result["start"] = pool.submit(make_start, plan, start).result()
                 _write(store, result)
             _check_start(result, start, store)
             checkpoints = plan.work / _digest({**alike, "start": result["start"]["sha256"]})
@@ -298,17 +295,29 @@ def _end_with_parent() -> None:
         os._exit(1)
 
 
-def make_start(plan: Plan, path: Path) -> None:
-    """Trains the plain network until it does without the modules it was once trained with."""
+def make_start(plan: Plan, path: Path) -> dict[str, Any]:
+    """Trains the plain network until it does without the modules it was once trained with; its figures.
+
+    It is kept in `path` as float16, and what is trained on from it starts as that file has it.
+    """
+    weights_sha256 = read_checkpoint(plan.weights).sha256
+    made = plan.work / f"start-{_digest({**plan.alike(), 'steps': 0, 'weights': weights_sha256})}.pt"
     model = build_model(MODEL, skeleton=COCO, refine=NETWORKS[PLAIN])
     info = load_weights(model, plan.weights, strict=False)
     others = [key for key in (*info.not_in_file, *info.not_used) if not key.startswith("refine.")]
     if others:
         raise SystemExit(f"{plan.weights}: no weights of {MODEL}: missing or left over are {others[:5]}")
-    job = job_of(plan, model, plan.first_steps, START_SEED)
-    average, _ = learnt(job, path.with_suffix(".pt"))
-    metadata = {"variant": MODEL, "skeleton": COCO.name, "protocol": job.settings.protocol}
-    save_weights(average, path, metadata)
+    average, _ = learnt(job_of(plan, model, plan.first_steps, START_SEED), made)
+    metadata = {"variant": MODEL, "skeleton": COCO.name, "protocol": plan.settings(1, 0).protocol}
+    sha256 = save_weights(average, path, metadata, stored_as=torch.float16)
+    job = job_of(plan, filled(PLAIN, path, 0), plan.steps, 0)
+    return {
+        "sha256": sha256,
+        "weights": plan.weights,
+        "weights_sha256": weights_sha256,
+        "images": _data(plan.settings(1, 0)).contents,
+        "metrics": _judged(job, job.model),
+    }
 
 
 def filled(name: str, start: Path, seed: int) -> PoseNetwork:
@@ -317,18 +326,6 @@ def filled(name: str, start: Path, seed: int) -> PoseNetwork:
     model = build_model(MODEL, skeleton=COCO, refine=NETWORKS[name])
     load_weights(model, start)
     return model
-
-
-def judge_start(plan: Plan, start: Path) -> dict[str, Any]:
-    """The figures of the network that all start as, and what it is judged on."""
-    job = job_of(plan, filled(PLAIN, start, 0), plan.steps, 0)
-    images = _data(plan.settings(1, 0)).contents
-    return {
-        "sha256": _sha256(start),
-        "weights": plan.weights,
-        "images": images,
-        "metrics": _judged(job, job.model),
-    }
 
 
 def trained(plan: Plan, start: Path, name: str, seed: int, checkpoints: Path) -> dict[str, Any]:

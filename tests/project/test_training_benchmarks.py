@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -95,7 +96,7 @@ def test_a_stopped_training_goes_on_to_the_same_weights(plan: ablation.Plan, tmp
 def test_trainings_with_other_settings_are_refused_with_the_difference(
     plan: ablation.Plan, tmp_path: Path
 ) -> None:
-    store, alike = tmp_path / "ablation.json", {**plan.decides(), "steps": 3}
+    store, alike = tmp_path / "ablation.json", plan.alike()
     empty = ablation.stored(store, alike)
     store.write_text(json.dumps(empty))
 
@@ -149,6 +150,9 @@ def test_four_networks_are_trained_for_every_seed_once(
     assert all(set(row["metrics"]) == {"photographs", "scenes"} for row in result["rows"])
 
     store.write_text(json.dumps(result | {"rows": result["rows"][:3]}))
+    # Another night on another machine: what is kept is the result and the start beside it, and newer weights.
+    shutil.rmtree(tmp_path / "work")
+    save_weights(build_model("posrefine_tiny"), weights)
     second = run("ablation.py", *arguments)
 
     assert second.returncode == 0, second.stderr[-3000:]
@@ -156,6 +160,14 @@ def test_four_networks_are_trained_for_every_seed_once(
     assert rows[:3] == result["rows"][:3]
     assert rows[3]["metrics"] == result["rows"][3]["metrics"]
     assert len([line for line in second.stdout.splitlines() if line.startswith(("| plain", "| +"))]) == 4
+
+    store.write_text(json.dumps(result | {"rows": []}))
+    (tmp_path / "ablation_start.safetensors").write_bytes(weights.read_bytes())
+    third = run("ablation.py", *arguments)
+
+    assert third.returncode != 0
+    assert "ablation_start.safetensors is " in third.stderr
+    assert "bring that file back" in third.stderr
 
 
 @pytest.mark.slow
