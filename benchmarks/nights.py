@@ -1,10 +1,8 @@
 """Thirty simulated nights: photographs arrive in a bucket, are replaced, renamed and deleted, and `sync` follows.
 
-The bucket is on an S3 server of this machine, the network is real, and so is Ray (with `--here` the units are
-annotated one after the other in this process instead, by the same code as in Ray's workers). After each night the table of
-images is compared with the bucket, byte for byte by SHA-256; in some nights all rows are compared with those of
-a fresh run over the bucket as it is then, and in the others the persons of each photograph with those that a
-fresh run has found in the same bytes.
+The bucket is on an S3 server of this machine, the network is real, and so is Ray. After each night the table of images
+is compared with the bucket, byte for byte by SHA-256, and all rows with those of a fresh run over the bucket as it is
+then.
 
     python benchmarks/nights.py --photographs ../shared/data/coco67/images
 """
@@ -20,12 +18,9 @@ import random
 import sys
 import tarfile
 import time
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
-from datetime import UTC, datetime
 from pathlib import Path
 
-import numpy as np
 import ray
 from machine import machine, store
 
@@ -36,23 +31,10 @@ from support.annotation import require_same_rows, table  # noqa: E402
 from support.s3 import Bucket, S3Server  # noqa: E402
 
 from jobs.annotate import main as annotate  # noqa: E402
-from pipeline.driver.drive import Drive  # noqa: E402
-from pipeline.inputs.load import load_unit  # noqa: E402
-from pipeline.inputs.manifest import Manifest  # noqa: E402
-from pipeline.inputs.readers import read_options  # noqa: E402
-from pipeline.model.annotator import UnitAnnotator  # noqa: E402
-from pipeline.model.network import Network  # noqa: E402
-from pipeline.output.record import RunRecord  # noqa: E402
 from pipeline.output.run_output import RunOutput  # noqa: E402
-from pipeline.output.schema import unit_table  # noqa: E402
-from pipeline.output.unit_footer import encode_unit  # noqa: E402
-from pipeline.output.writer import OutputWriter  # noqa: E402
-from pipeline.settings.run import RunSettings  # noqa: E402
 from pipeline.storage import Storage  # noqa: E402
-from posrefine.inference.predictor import Predictor  # noqa: E402
-from posrefine.poses import Poses  # noqa: E402
 
-NIGHTS, FRESH_EVERY = 30, 6
+NIGHTS = 30
 NETWORK = (
     *("--model", "posrefine_tiny", "--weights", "posrefine:tiny_coco", "--precision", "float32"),
     *("--input-size", "128", "--unit-images", "8", "--table-units", "2", "--replaced-grace-s", "0"),
@@ -73,20 +55,18 @@ class Night:
     generation: int = 0
     sync_seconds: float = 0.0
     images_differ_from_bucket: int = 0
-    images_compared_by_sha256: int = 0
-    persons_differ_from_fresh: int = 0
-    rows_compared_with_a_fresh_run: int = 0
+    images_of_fresh_run: int = 0
+    persons_of_fresh_run: int = 0
 
 
 @dataclass
 class Simulation:
-    """The bucket, and all that a fresh run ever found in some bytes."""
+    """The bucket, and the photographs that are still to come."""
 
     bucket: Bucket
     waiting: list[bytes]
     chance: random.Random
     objects: dict[str, bytes] = field(default_factory=dict)
-    found: dict[str, Poses | None] = field(default_factory=dict)
     count: int = 0
 
     def change(self, night: Night) -> None:
@@ -141,64 +121,25 @@ def main() -> None:
     parser.add_argument("--photographs", type=Path, required=True, help="folder of JPEG files")
     parser.add_argument("--nights", type=int, default=NIGHTS)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--here", action="store_true", help="annotate in this process, without Ray")
     arguments = parser.parse_args()
     photographs = [path.read_bytes() for path in sorted(arguments.photographs.glob("*.jpg"))]
     with S3Server() as server:
         os.environ |= server.environment()
-        if arguments.here:
-            Drive.annotate = annotate_here  # type: ignore[method-assign]
-            # Made ready once for all nights, as actors make it: they all have the same weights and settings.
-            made = Network.predictor
-            ready: list[Predictor] = []
-
-            def predictor(network: Network, settings: RunSettings, device: str) -> Predictor:
-                if not ready:
-                    ready.append(made(network, settings, device))
-                return ready[0]
-
-            Network.predictor = predictor  # type: ignore[method-assign]
-        else:
-            ray.init(num_cpus=2, log_to_driver=False, logging_level="ERROR")
+        ray.init(num_cpus=2, log_to_driver=False, logging_level="ERROR")
         world = Simulation(server.make_bucket(), list(photographs), random.Random(arguments.seed))
-        nights = [night_of(world, number, arguments.nights) for number in range(1, arguments.nights + 1)]
+        nights = [night_of(world, number) for number in range(1, arguments.nights + 1)]
         ray.shutdown()
     result = {
         "machine": machine(("ray", "pyarrow", "deltalake", "moto")),
         "seed": arguments.seed,
-        "ray": not arguments.here,
         "photographs": len(photographs),
         "nights": [asdict(night) for night in nights],
         "images_differ": sum(night.images_differ_from_bucket for night in nights),
-        "persons_differ": sum(night.persons_differ_from_fresh for night in nights),
     }
     store("nights", result)
 
 
-def annotate_here(
-    drive: Drive,
-    pending: Sequence[str],
-    manifest: Manifest,
-    record: RunRecord,
-    writer: OutputWriter,
-    **_: object,
-) -> None:
-    """What Ray's workers do with the units, one after the other."""
-    annotator = UnitAnnotator(drive.network, drive.settings, "cpu", drive.image_names)
-    reading = read_options(drive.settings, drive.network.identity.input_size)
-    storage, tree = writer.output.storage, writer.output.tree
-    for unit_id in pending:
-        results = annotator(load_unit(manifest.unit(unit_id), storage, reading)).results
-        data = encode_unit(
-            unit_table(unit_id, results),
-            record.table_metadata().encode(),
-            min_score=record.min_score,
-            committed_at=datetime.now(UTC),
-        )
-        storage.create(tree.unit(unit_id), data)
-
-
-def night_of(world: Simulation, number: int, last: int) -> Night:
+def night_of(world: Simulation, number: int) -> Night:
     night = Night(number)
     world.change(night)
     given, output = f"s3://{world.bucket.name}/photographs", f"s3://{world.bucket.name}/results/poses"
@@ -211,39 +152,15 @@ def night_of(world: Simulation, number: int, last: int) -> Night:
     night.objects, night.images, night.generation = len(world.objects), counts.images, counts.generation
     hashes = sorted(table(output, "images")["sha256"].to_pylist())
     night.images_differ_from_bucket = len(set(hashes) ^ set(world.hashes())) + (hashes != world.hashes())
-    if number % FRESH_EVERY == 1 or number == last:
-        fresh = f"s3://{world.bucket.name}/results/fresh{number:02d}"
-        run = ["run", "--input", given, "--output", fresh, *NETWORK, "--max-error-rate", "1"]
-        assert annotate(run) == 0
-        require_same_rows(output, fresh)
-        night.rows_compared_with_a_fresh_run = len(table(fresh, "images"))
-        world.found |= persons_by_hash(fresh)
-    for hashed, persons in persons_by_hash(output).items():
-        if hashed in world.found:
-            night.images_compared_by_sha256 += 1
-            night.persons_differ_from_fresh += not same_persons(persons, world.found[hashed])
+    fresh = f"s3://{world.bucket.name}/results/fresh{number:02d}"
+    code = annotate(["run", "--input", given, "--output", fresh, *NETWORK, "--max-error-rate", "1"])
+    assert code == 0, code
+    require_same_rows(output, fresh)
+    night.images_of_fresh_run, night.persons_of_fresh_run = (
+        len(table(fresh, name)) for name in ("images", "persons")
+    )
     print(json.dumps(asdict(night)), flush=True)
     return night
-
-
-def persons_by_hash(output: str) -> dict[str, Poses | None]:
-    """The persons of each photograph by its bytes; None where it failed."""
-    found = {}
-    for image in RunOutput.at(output, Storage()).images():
-        assert image.sha256 is not None
-        poses = image.poses
-        found[image.sha256] = None if poses is None else poses
-    return found
-
-
-def same_persons(one: Poses | None, other: Poses | None) -> bool:
-    """Within the rounding of a batch of another size."""
-    if one is None or other is None:
-        return one is other
-    return one.keypoints.shape == other.keypoints.shape and all(
-        np.allclose(getattr(one, name), getattr(other, name), rtol=1e-4, atol=1e-2)
-        for name in ("keypoints", "keypoint_scores", "scores")
-    )
 
 
 def tar_of(photographs: list[bytes]) -> bytes:
