@@ -23,7 +23,7 @@ from ray.exceptions import GetTimeoutError, OutOfMemoryError, RayError, RayTaskE
 
 from posrefine.errors import ClusterLost, ConfigurationError, OutOfMemory, PosRefineError
 
-__all__ = ["map_in_tasks", "ray_session", "unwrapped_worker_errors"]
+__all__ = ["map_in_tasks", "ray_is_there", "ray_session", "unwrapped_worker_errors"]
 
 logger = logging.getLogger(__name__)
 
@@ -38,6 +38,14 @@ _ADVICE = re.compile(r"\nFailed to .+ after \d+/\d+ attempts")
 _ROOM_MIB = 32
 _TASKS_PER_CPU = 2
 _STDERR = 2
+
+
+def ray_is_there() -> bool:
+    """Whether `ray_session` would start no Ray, but join one that runs, or that `RAY_ADDRESS` names."""
+    if ray.is_initialized() or os.environ.get("RAY_ADDRESS"):
+        return True
+    noted = _noted_cluster()
+    return noted is not None and _host_and_port(noted) is not None and _silence(noted) is None
 
 
 @contextmanager
@@ -146,16 +154,13 @@ def _address() -> str | None:
     if named not in ("", "auto"):
         _require_answer(named)
         return None
-    # `ray start` leaves its address there, also when it is killed or its machine is started anew.
-    record = Path(_ray_folder(), "ray", "ray_current_cluster")
-    try:
-        noted = record.read_text(errors="replace").strip()
-    except OSError:  # None is there, or Ray cannot read it either
+    noted = _noted_cluster()
+    if noted is None:
         return None
     reason = _silence(noted) if _host_and_port(noted) else "no address"
     if reason is None:
         return None
-    what = f"{record} names the Ray cluster {noted!r}, which does not answer ({reason})"
+    what = f"{_record_of_clusters()} names the Ray cluster {noted!r}, which does not answer ({reason})"
     if named:
         raise ConfigurationError(
             f"RAY_ADDRESS={named}: {what}; start it again, remove the file, or unset RAY_ADDRESS to use this "
@@ -163,6 +168,19 @@ def _address() -> str | None:
         )
     logger.warning("%s; Ray is started on this machine alone", what)
     return "local"
+
+
+def _record_of_clusters() -> Path:
+    """Where `ray start` leaves its address, which stays also when it is killed or its machine starts anew."""
+    return Path(_ray_folder(), "ray", "ray_current_cluster")
+
+
+def _noted_cluster() -> str | None:
+    """The address there; None where there is none, or Ray cannot read it either."""
+    try:
+        return _record_of_clusters().read_text(errors="replace").strip()
+    except OSError:
+        return None
 
 
 def _require_answer(address: str) -> None:

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import logging
-import os
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field, replace
 from types import TracebackType
 
 import ray
 
-from pipeline.driver.few_images import FewImages, are_few
+from pipeline.driver.few_images import FewImages, processors_here
 from pipeline.driver.lossy import push
 from pipeline.driver.machines import wait_for_machines
 from pipeline.driver.otlp import otlp_exporting
@@ -20,7 +19,7 @@ from pipeline.driver.processors import looking_now_and_then
 from pipeline.driver.progress import show_progress
 from pipeline.driver.ray_watch import while_ray_is_there
 from pipeline.driver.telemetry import Telemetry
-from pipeline.driver.waiting import StartingActors, waiting_for_actors
+from pipeline.driver.waiting import waiting_for_actors
 from pipeline.ground_truth.image_names import NamedImages
 from pipeline.inputs.cutting import listed_skipped
 from pipeline.inputs.manifest import Manifest
@@ -58,7 +57,7 @@ _UNITS_PER_DATASET = 20_000
 
 @dataclass
 class Drive:
-    """Annotates units on Ray, few failed images without it; stays connected until its `with` block ends.
+    """Annotates units on Ray, a handful of images without it; stays connected until its `with` block ends.
 
     Attributes:
         settings: of the run.
@@ -109,8 +108,10 @@ class Drive:
             InvariantBroken: Ray finished without a receipt for each unit.
         """
         began_s = time.monotonic()  # Ray's start is a part of the run's time
-        if again is not None:
-            pending = self._without_ray(pending, manifest, record, writer, again)
+        context = self._context(manifest, record, writer, again)
+        few = FewImages(context, self.network, self.image_names)
+        if few.worth_no_ray(pending):
+            pending = self._beside_this_process(few, pending, record, writer.lock, began_s)
             if not pending:
                 return
         self._session.enter_context(ray_session())
@@ -118,32 +119,23 @@ class Drive:
             memory = actor_bytes(self.settings, self.network.identity.input_size)
             settings, nodes = wait_for_machines(self.settings)
             layout = cluster_layout(settings, nodes, memory)
-            context = self._context(manifest, record, writer, again)
             context = replace(
                 context,
                 ledger=start_ledger(),
                 network=ray.put(self.network),
                 image_names=ray.put(self.image_names),
             )
-            logger.info(_opening_line(record, len(pending), layout))
-            done_before = record.units - len(pending)
-            self.telemetry = Telemetry(
-                record.units, done_before, layout.processors, min_score=record.min_score, began_s=began_s
-            )
-            try:
-                with (
-                    self.telemetry.serving(self.settings.metrics_port, self.settings.metrics_host),
-                    otlp_exporting(
-                        self.telemetry.registry, self.settings.otlp, normalise_uri(self.settings.output)
-                    ),
-                    show_progress(self.telemetry.tally),
-                    looking_now_and_then(lambda: self._see_processors(layout)),
-                    waiting_for_actors(context.ledger, layout, self.settings.actor_wait_s) as actors,
-                ):
-                    self._count(_in_datasets(pending, context, layout), writer.lock, actors)
-            finally:
-                self._push_metrics()
-        done = self.telemetry.tally().units_done
+            with (
+                self._told(record, len(pending), layout.processors, _actors(layout), began_s) as telemetry,
+                looking_now_and_then(lambda: self._see_processors(layout)),
+                waiting_for_actors(context.ledger, layout, self.settings.actor_wait_s) as starting,
+            ):
+                receipts = _in_datasets(pending, context, layout)
+                for receipt in while_ray_is_there(receipts, starting.require):
+                    telemetry.receive(receipt)
+                    writer.lock.check()
+                    starting.require()
+        done = telemetry.tally().units_done
         if done != record.units:
             raise InvariantBroken(f"receipts for {done} of {record.units} units; nothing is lost: run again")
 
@@ -161,44 +153,45 @@ class Drive:
             metadata=record.table_metadata().encode(),
         )
 
-    def _without_ray(
-        self,
-        pending: Sequence[str],
-        manifest: Manifest,
-        record: RunRecord,
-        writer: OutputWriter,
-        again: ReadOptions,
+    def _beside_this_process(
+        self, few: FewImages, pending: Sequence[str], record: RunRecord, lock: RunLock, began_s: float
     ) -> Sequence[str]:
-        """Units with few failed images, in a process of their own; those that are left."""
-        context = self._context(manifest, record, writer, again)
-        if not are_few(pending, context):
-            return pending
-        done_before = record.units - len(pending)
-        self.telemetry = Telemetry(record.units, done_before, os.cpu_count() or 1, min_score=record.min_score)
+        """Annotate and commit units in one process and without Ray; those that are left."""
         done = set()
-        try:
-            for receipt in FewImages(context, self.network, self.image_names).receipts_of(pending):
+        processors = processors_here(self.settings.device)
+        with (
+            self._told(record, len(pending), processors, "without Ray", began_s) as telemetry,
+            closing(few.receipts_of(pending)) as receipts,
+        ):
+            for receipt in receipts:
                 done.add(receipt.unit_id)
-                self.telemetry.receive(receipt)
-                writer.lock.check()
-        finally:
-            self._push_metrics()
+                telemetry.receive(receipt)
+                lock.check()
         return [unit_id for unit_id in pending if unit_id not in done]
 
-    def _count(self, receipts: Iterator[Receipt], lock: RunLock, actors: StartingActors) -> None:
-        assert self.telemetry is not None
-        for receipt in while_ray_is_there(receipts, actors.require):
-            self.telemetry.receive(receipt)
-            lock.check()
-            actors.require()
+    @contextmanager
+    def _told(
+        self, record: RunRecord, pending: int, processors: float, who: str, began_s: float
+    ) -> Iterator[Telemetry]:
+        """What is counted in the block, served, shown, sent and pushed."""
+        logger.info(_opening_line(record, pending, who))
+        self.telemetry = telemetry = Telemetry(
+            record.units, record.units - pending, processors, min_score=record.min_score, began_s=began_s
+        )
+        output = self.settings.output
+        try:
+            with (
+                telemetry.serving(self.settings.metrics_port, self.settings.metrics_host),
+                otlp_exporting(telemetry.registry, self.settings.otlp, normalise_uri(output)),
+                show_progress(telemetry.tally),
+            ):
+                yield telemetry
+        finally:
+            push(telemetry.registry, self.settings.pushgateway, "posrefine", output)
 
     def _see_processors(self, layout: ClusterLayout) -> None:
         assert self.telemetry is not None
         self.telemetry.see_processors(processors_of(cluster_nodes(), on_gpus=layout.gpus_per_actor > 0))
-
-    def _push_metrics(self) -> None:
-        if self.telemetry is not None:
-            push(self.telemetry.registry, self.settings.pushgateway, "posrefine", self.settings.output)
 
 
 def _in_datasets(pending: Sequence[str], context: StageContext, layout: ClusterLayout) -> Iterator[Receipt]:
@@ -206,13 +199,16 @@ def _in_datasets(pending: Sequence[str], context: StageContext, layout: ClusterL
         yield from receipts_of(pending[start : start + _UNITS_PER_DATASET], context, layout)
 
 
-def _opening_line(record: RunRecord, pending: int, layout: ClusterLayout) -> str:
+def _actors(layout: ClusterLayout) -> str:
+    number = f"{layout.least_actors} to {layout.actors}" if layout.grows else str(layout.actors)
+    if layout.gpus_per_actor:
+        return f"{number} inference actors of {layout.gpus_per_actor:g} GPUs each"
+    return f"{number} inference actors of {layout.threads_per_actor} threads each"
+
+
+def _opening_line(record: RunRecord, pending: int, who: str) -> str:
     known = f", {record.images:,} images known from listing" if record.images else ""
-    each = (
-        f"{layout.gpus_per_actor:g} GPUs" if layout.gpus_per_actor else f"{layout.threads_per_actor} threads"
-    )
-    actors = f"{layout.least_actors} to {layout.actors}" if layout.grows else str(layout.actors)
-    line = f"{pending:,} of {record.units:,} units to do{known}; {actors} inference actors of {each} each"
+    line = f"{pending:,} of {record.units:,} units to do{known}; {who}"
     if record.skipped:
         line += f"; no input, and skipped: {listed_skipped(record.skipped)}"
     return line if record.note is None else f"{line}; {record.note}"

@@ -1,4 +1,4 @@
-"""Few failed images once more without Ray, which takes longer to start than they take.
+"""A handful of images without Ray, which takes longer to start than they take.
 
 They go through what the stages do, by the same functions, in one process beside the driver. Whatever ends
 that process (a crash, a decoder that calls `exit`, memory, time that is over, a person) ends it alone and
@@ -10,29 +10,34 @@ from __future__ import annotations
 import logging
 import multiprocessing
 import os
+import signal
 import threading
 import time
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
+import traceback
+from collections import Counter
+from collections.abc import Generator, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import cached_property
+from multiprocessing.connection import Connection
 
-import ray
 import torch
 
 from pipeline.ground_truth.image_names import NamedImages
 from pipeline.inputs.load import load_unit
+from pipeline.inputs.units import Unit
 from pipeline.model.annotator import UnitAnnotator
 from pipeline.model.network import Network
+from pipeline.ray_session import ray_is_there
+from pipeline.settings.run import RunSettings
 from pipeline.stages.handover import AnnotatedUnit, LoadedUnit
 from pipeline.stages.receipt import Receipt
 from pipeline.stages.retried_units import failed_part, known_uris, read_unit
 from pipeline.stages.tasks import StageContext, committed
-from posrefine.errors import ImageStatus
+from posrefine.errors import ImageStatus, PosRefineError
+from posrefine.inference.fast.device import available_device
 
-__all__ = ["FewImages", "are_few"]
+__all__ = ["FewImages", "are_few", "is_ray_wanted", "processors_here"]
 
 logger = logging.getLogger(__name__)
 
@@ -40,13 +45,27 @@ _FEW_UNITS = 8
 _FEW_IMAGES = 64
 
 
-def are_few(unit_ids: Sequence[str], context: StageContext) -> bool:
-    """Whether the failed images of these units are not worth starting Ray for; where it runs, it is taken."""
-    if ray.is_initialized() or os.environ.get("RAY_ADDRESS") or len(unit_ids) > _FEW_UNITS:
-        return False
-    statuses = [read_unit(context.output, unit_id)[0]["status"].to_pylist() for unit_id in unit_ids]
-    failed = [status for unit in statuses for status in unit if status != ImageStatus.OK]
-    return len(failed) <= _FEW_IMAGES
+def is_ray_wanted(settings: RunSettings) -> bool:
+    """Whether Ray is there already, or the settings ask for what only it gives."""
+    asked = (settings.actors, settings.num_cpus_per_actor, settings.num_gpus_per_actor)
+    return settings.grows or any(number is not None for number in asked) or ray_is_there()
+
+
+def are_few(units: Iterable[Unit]) -> bool:
+    """Whether these units are not worth starting Ray for, as far as listing told; only so many are taken."""
+    images = 0
+    for number, unit in enumerate(units, start=1):
+        if unit.image_count is None or number > _FEW_UNITS:
+            return False
+        images += unit.image_count
+        if images > _FEW_IMAGES:
+            return False
+    return True
+
+
+def processors_here(device: str) -> float:
+    """What the speed without Ray is held against: the GPU that is used, or else the cores of this process."""
+    return 1.0 if available_device(device).type == "cuda" else float(len(os.sched_getaffinity(0)))
 
 
 @dataclass(frozen=True)
@@ -63,30 +82,58 @@ class FewImages:
     network: Network
     image_names: NamedImages
 
-    def receipts_of(self, unit_ids: Sequence[str]) -> Iterator[Receipt]:
+    def worth_no_ray(self, unit_ids: Sequence[str]) -> bool:
+        """Whether what is to be done in these units is not worth starting Ray for."""
+        context = self.context
+        if len(unit_ids) > _FEW_UNITS or is_ray_wanted(context.settings):
+            return False
+        if not context.again:
+            return are_few(map(context.manifest.unit, unit_ids))
+        statuses = [read_unit(context.output, unit_id)[0]["status"].to_pylist() for unit_id in unit_ids]
+        failed = [status for unit in statuses for status in unit if status != ImageStatus.OK]
+        return len(failed) <= _FEW_IMAGES
+
+    def receipts_of(self, unit_ids: Sequence[str]) -> Generator[Receipt]:
         """Annotate and commit units; ends early, with a warning, where the process ended.
+
+        Where whoever takes the receipts breaks off, the process ends at once.
 
         Raises:
             PosRefineError: what is not one image's fault.
         """
         spawn = multiprocessing.get_context("spawn")
+        ours, theirs = spawn.Pipe()
+        process = spawn.Process(target=_annotate_all, args=(self, unit_ids, theirs))
+        process.start()
+        theirs.close()
         try:
-            with ProcessPoolExecutor(1, mp_context=spawn, initializer=_begin, initargs=(self,)) as process:
-                yield from process.map(_annotate, unit_ids)
-        except BrokenProcessPool:
+            for _ in unit_ids:
+                said = ours.recv()
+                if isinstance(said, Exception):
+                    raise said
+                yield said
+        except EOFError:
             logger.warning(
-                "the process that tried failed images again has ended: by an image, or killed from outside, "
-                "as where memory runs out; Ray's workers go on, and find out"
+                "the process beside this one that annotated images has ended: by an image, or killed from "
+                "outside, as where memory runs out; Ray's workers go on, and find out"
             )
+        finally:
+            # Nothing of what it may still be at will be missed: a unit is there as a whole, or not at all.
+            process.kill()
+            process.join()
+            ours.close()
 
     def annotate(self, unit_id: str) -> Receipt:
         """One unit, in this process."""
         context, started = self.context, time.perf_counter()
         storage, reading = context.output.storage, replace(context.reading, guard=self._within_its_time)
-        old, _ = read_unit(context.output, unit_id)
-        unit, known = failed_part(context.manifest.unit(unit_id), old, storage), known_uris(old)
-        images = [image for image in load_unit(unit, storage, reading) if image.uri not in known]
-        loaded = LoadedUnit(unit_id, 1, time.perf_counter() - started, images)
+        unit, known = context.manifest.unit(unit_id), frozenset[str]()
+        if context.again:
+            old, _ = read_unit(context.output, unit_id)
+            unit, known = failed_part(unit, old, storage), known_uris(old)
+        skipped: Counter[str] = Counter()
+        images = [image for image in load_unit(unit, storage, reading, skipped) if image.uri not in known]
+        loaded = LoadedUnit(unit_id, 1, time.perf_counter() - started, images, skipped)
         started, annotate = time.perf_counter(), self._annotator
         found = annotate(images, self._within_its_time)
         rows = AnnotatedUnit.of(
@@ -118,31 +165,38 @@ class FewImages:
             watch.cancel()
 
 
-_given: list[FewImages] = []
-"""To the process that works on them; empty in every other."""
+def _annotate_all(few: FewImages, unit_ids: Sequence[str], driver: Connection) -> None:
+    """The process beside the driver: a receipt for each unit, or the error that ends it."""
+    # The driver ends this process, which a terminal would end with all its words.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with, args=(driver,), daemon=True, name="driver").start()
+    for unit_id in unit_ids:
+        try:
+            driver.send(_annotate(few, unit_id))
+        except Exception as error:  # noqa: BLE001 - the driver raises it
+            if not isinstance(error, PosRefineError):
+                error.add_note(traceback.format_exc())
+            driver.send(error)
+            return
 
 
-def _begin(given: FewImages) -> None:
-    _given.append(given)
-    threading.Thread(target=_end_with_the_driver, daemon=True, name="driver").start()
+def _end_with(driver: Connection) -> None:
+    """Ends this process as soon as the driver has ended, however that was.
+
+    The driver says nothing, so what comes is the end. What was begun shall not go on without a lease.
+    """
+    with suppress(EOFError, OSError):
+        driver.recv_bytes()
+    os._exit(1)
 
 
-def _end_with_the_driver() -> None:
-    """A driver that is killed takes nobody with it, and what it began shall not go on without a lease."""
-    driver = multiprocessing.parent_process()
-    if driver is not None:
-        driver.join()
-        os._exit(1)
-
-
-def _annotate(unit_id: str) -> Receipt:
-    given = _given[0]
+def _annotate(few: FewImages, unit_id: str) -> Receipt:
     # Whatever it hangs in, as native code may: Ray's workers have the same limit.
-    watch = threading.Timer(given.context.settings.no_progress_timeout_s, os._exit, [1])
+    watch = threading.Timer(few.context.settings.no_progress_timeout_s, os._exit, [1])
     watch.daemon = True
     watch.start()
     try:
-        return given.annotate(unit_id)
+        return few.annotate(unit_id)
     except (MemoryError, torch.AcceleratorError):
         # No fault of the images', and nothing that a worker of Ray's would raise: it would end, and another
         # one go on.

@@ -12,7 +12,7 @@ from pipeline.stages.shares import LOAD_CPUS
 from posrefine.errors import ConfigurationError
 from posrefine.inference.fast.device import Precision, available_device, choose_dtype
 
-__all__ = ["decide_precision"]
+__all__ = ["decide_precision", "faster_on"]
 
 _WAIT_S = 60.0
 
@@ -26,13 +26,13 @@ def decide_precision(settings: RunSettings) -> Precision:
     layout = cluster_layout(settings, cluster_nodes())
     device = "auto" if layout.gpus_per_actor else "cpu"
     if device == "cpu" and sum(node["Alive"] for node in ray.nodes()) == 1:
-        return _faster_on(device)
+        return faster_on(device)
     return _ask_a_machine(layout, device)
 
 
 def _ask_a_machine(layout: ClusterLayout, device: str) -> Precision:
     asked = (
-        ray.remote(_faster_on)
+        ray.remote(faster_on)
         .options(num_cpus=LOAD_CPUS, num_gpus=layout.gpus_per_actor or None)
         .remote(device)
     )
@@ -46,6 +46,11 @@ def _ask_a_machine(layout: ClusterLayout, device: str) -> Precision:
         ) from error
 
 
-def _faster_on(device: str) -> Precision:
+def faster_on(device: str) -> Precision:
+    """The faster arithmetic on a device of this machine; `auto`: a GPU if there is one.
+
+    Raises:
+        ConfigurationError: there is no such device here.
+    """
     dtype = choose_dtype(Precision.AUTO, available_device(device))
     return Precision.BFLOAT16 if dtype is torch.bfloat16 else Precision.FLOAT32

@@ -14,8 +14,9 @@ from pipeline.driver.attempts import (
     outcome_where_preparing_fails,
 )
 from pipeline.driver.drive import Drive
+from pipeline.driver.few_images import are_few, is_ray_wanted
 from pipeline.driver.machines import wait_for_machines
-from pipeline.driver.precision import decide_precision
+from pipeline.driver.precision import decide_precision, faster_on
 from pipeline.driver.table_tasks import on_all_cores
 from pipeline.ground_truth.annotations import read_image_names
 from pipeline.ground_truth.image_names import NamedImages
@@ -164,12 +165,11 @@ def _prepare(settings: RunSettings, load: LoadNetwork, session: ExitStack) -> Jo
     storage = reaching_input(Storage(), settings.model_dump())
     output = RunOutput.at(settings.output, storage)
     record = output.record()
-    if record is None:
-        # An input without anything to read is told before weights are fetched and Ray starts.
-        next(cut_into_units(settings.input, storage, cut_options(settings)))
+    # An input without anything to read is told before weights are fetched and Ray starts.
+    few = record is None and are_few(cut_into_units(settings.input, storage, cut_options(settings)))
     network = load(settings, storage)
     image_names, annotations_sha256 = read_image_names(settings.annotations, storage)
-    settings = _with_precision(_counting_as_begun(settings, record), record, session)
+    settings = _with_precision(_counting_as_begun(settings, record), record, session, few=few)
     fingerprint = Fingerprint.of(settings, network.identity, annotations_sha256)
     if record is not None:
         record.fingerprint.require_same(fingerprint, output.uri)
@@ -187,12 +187,19 @@ def _counting_as_begun(settings: RunSettings, record: RunRecord | None) -> RunSe
     return settings.model_copy(update={"min_score": record.min_score})
 
 
-def _with_precision(settings: RunSettings, record: RunRecord | None, session: ExitStack) -> RunSettings:
-    """The settings with the precision that all attempts at this output share; opens Ray to find it out."""
+def _with_precision(
+    settings: RunSettings, record: RunRecord | None, session: ExitStack, *, few: bool
+) -> RunSettings:
+    """The settings with the precision that all attempts at this output share.
+
+    Ray is opened to find it out, but for a `few` images that are not worth it.
+    """
     if settings.precision != "auto":
         return settings
     if record is not None:
         return settings.model_copy(update={"precision": record.fingerprint.precision})
+    if few and not is_ray_wanted(settings):
+        return settings.model_copy(update={"precision": faster_on(settings.device).value})
     session.enter_context(ray_session())
     # Where the cluster has no machine yet, there is none to be asked.
     settings, _ = wait_for_machines(settings)

@@ -1,15 +1,32 @@
-"""`retry-failed` for a handful of images starts no Ray, and an image that ends a process ends no driver."""
+"""For a handful of images no Ray is started, and an image that ends a process ends no driver."""
 
 from __future__ import annotations
 
 import logging
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 import ray
+from support.annotation import (
+    SETTINGS,
+    annotate,
+    require_same_tables,
+    some_images,
+    start_driver,
+    table,
+    write_images,
+)
 from support.bad_decoders import BadDecoder, image_that
 from support.images import encode, gradient
 
@@ -20,7 +37,7 @@ from pipeline.ground_truth.image_names import NumericNames
 from pipeline.inputs.cutting import CutOptions
 from pipeline.inputs.manifest import Manifest, write_manifest
 from pipeline.inputs.readers import read_options
-from pipeline.inputs.units import LoadedImage
+from pipeline.inputs.units import LoadedImage, Unit, UnitKind
 from pipeline.model.network import Network, load_network
 from pipeline.output.finalize import finalize
 from pipeline.output.outcome import Outcome
@@ -34,6 +51,9 @@ from pipeline.settings.run import RunSettings
 from pipeline.stages.tasks import StageContext
 from pipeline.storage import Storage
 from posrefine.errors import ImageStatus, OutputLocked
+
+# Ray Data warns of its own defaults whenever its context is made.
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:ray")
 
 STORAGE = Storage()
 NAMES = ("1.png", "2.png", "3.png")
@@ -82,7 +102,7 @@ def failed(tmp_path: Path, network: Network, monkeypatch: pytest.MonkeyPatch) ->
         (given / name).write_bytes(encode(gradient(64, 48)))
     settings = RunSettings(
         input=str(given), output=output.uri, model="posrefine_tiny", weights="posrefine:tiny_coco",
-        unit_images=2, precision="float32", device="cpu", max_error_rate=0.0,
+        unit_images=2, precision="float32", device="cpu", max_error_rate=0.0, replaced_grace_s=0,
     )  # fmt: skip
     manifest = write_manifest(str(given), str(tmp_path / "m.parquet"), STORAGE, CutOptions(unit_images=2))
     STORAGE.put(output.tree.manifest(manifest.summary.digest), (tmp_path / "m.parquet").read_bytes())
@@ -104,10 +124,123 @@ def _row(image: LoadedImage) -> ImageResult:
     return ImageResult(failed.image_key, None, failed.uri, None, None, 1, None, failed.status, failed.error)
 
 
-def test_few_images_are_annotated_without_ray_and_the_tables_follow(
-    failed: Failed, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-):
+@pytest.fixture
+def without_ray(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
     monkeypatch.setattr(ray, "init", lambda *_, **__: pytest.fail("Ray was started"))
+
+
+def test_a_run_and_a_sync_of_few_images_start_no_ray(
+    without_ray: None, tmp_path: Path, caplog: pytest.LogCaptureFixture
+):
+    images = some_images(6)
+    given, output = write_images(tmp_path / "in", images), str(tmp_path / "out")
+
+    with caplog.at_level(logging.INFO):
+        assert annotate(given, output, "--precision", "auto") == 0
+        Path(given, "new.png").write_bytes(encode(gradient(64, 48)))
+        assert main(["sync", "--input", given, "--output", output, *SETTINGS, "--precision", "auto"]) == 0
+
+    assert table(output, "images")["image_key"].to_pylist() == [*images, "new.png"]
+    found = RunOutput.at(output, STORAGE)
+    record, counts, outcome = found.record(), found.counts(), found.outcome()
+    assert record is not None
+    assert record.fingerprint.precision in ("float32", "bfloat16")
+    assert counts is not None
+    assert (counts.images, counts.ok, counts.generation) == (7, 6, 2)
+    assert isinstance(outcome, Outcome)
+    assert outcome.exit_code == 0
+    assert "3 of 3 units to do, 6 images known from listing; without Ray" in caplog.text
+
+
+def test_without_ray_the_tables_are_those_of_a_run_on_ray(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    given = write_images(tmp_path / "in", some_images(6))
+    alone, on_ray = str(tmp_path / "alone"), str(tmp_path / "on_ray")
+    with monkeypatch.context() as patch:
+        patch.setattr(ray, "init", lambda *_, **__: pytest.fail("Ray was started"))
+        assert annotate(given, alone) == 0
+    # Who says how many actors there are to be wants Ray.
+    assert annotate(given, on_ray, "--actors", "1") == 0
+
+    require_same_tables(alone, on_ray)
+    assert len(table(alone, "persons")) > 0
+
+
+@contextmanager
+def slow_run(given: str, output: str) -> Iterator[subprocess.Popen[str]]:
+    """A run without Ray of slow units, once it has committed the first of them."""
+    job = str(Path(__file__).parents[3] / "jobs" / "annotate.py")
+    command = [
+        sys.executable,
+        job,
+        "run",
+        "--input",
+        given,
+        "--output",
+        output,
+        *SETTINGS,
+        "--unit-images",
+        "1",
+    ]
+    slowly = ("--input-size", "512", "--scales", "1,2,4", "--table-units", "3")
+    with subprocess.Popen(
+        [*command, *slowly], env=os.environ, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    ) as driver:
+        until = time.monotonic() + 120
+        while not list(Path(output).glob("units/*.parquet")):
+            assert driver.poll() is None
+            assert time.monotonic() < until, "no unit after two minutes"
+            time.sleep(0.05)
+        yield driver
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_run_without_ray_that_is_stopped_ends_soon_with_its_process_and_is_continued(
+    tmp_path: Path, number: signal.Signals, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    images = {f"{index}.png": encode(gradient(64, 64)) for index in range(8)}
+    given, output = write_images(tmp_path / "in", images), str(tmp_path / "out")
+    with slow_run(given, output) as driver:
+        beside = psutil.Process(driver.pid).children(recursive=True)
+        assert beside, "nobody works beside the driver"
+        stopped_at = time.monotonic()
+        driver.send_signal(number)
+        said, _ = driver.communicate(timeout=60)
+    assert driver.returncode == 75, said
+    assert "Traceback" not in said, said
+    assert "finished units are kept, run again" in said
+    alive = psutil.wait_procs(beside, timeout=20)[1]
+    assert not [process for process in alive if process.status() != psutil.STATUS_ZOMBIE]
+    done = len(list(Path(output).glob("units/*.parquet")))
+    assert 1 <= done < 8, f"{done} units, {time.monotonic() - stopped_at:.1f} s after the signal"
+
+
+def test_a_run_without_ray_whose_driver_is_killed_leaves_nobody_and_is_continued(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    images = some_images(8)
+    given, output = write_images(tmp_path / "in", images), str(tmp_path / "out")
+    with start_driver(given, output, "", dies="receipt:2") as driver:
+        said, _ = driver.communicate(timeout=120)
+    assert driver.returncode == -signal.SIGKILL, said
+    assert "without Ray" in said
+    kept = {path.name: path.stat().st_mtime_ns for path in Path(output).glob("units/*.parquet")}
+    assert len(kept) >= 2
+
+    with monkeypatch.context() as patch:
+        patch.setattr(ray, "init", lambda *_, **__: pytest.fail("Ray was started"))
+        assert annotate(given, output, "--lock-expiry-s", "3") == 0
+
+    assert table(output, "images")["image_key"].to_pylist() == list(images)
+    now = {path.name: path.stat().st_mtime_ns for path in Path(output).glob("units/*.parquet")}
+    assert kept.items() <= now.items()
+
+
+def test_few_images_are_annotated_without_ray_and_the_tables_follow(
+    failed: Failed, without_ray: None, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
     look, seen = retry._units_with_failures, []
 
     def look_and_tell(output: RunOutput, *given: Any) -> dict[int, list[str]]:
@@ -165,12 +298,34 @@ def test_a_process_whose_driver_lost_the_lease_writes_nothing_and_says_so(failed
 
 
 def test_many_images_and_a_cluster_that_is_there_are_rays(failed: Failed, monkeypatch: pytest.MonkeyPatch):
+    units = failed.manifest.unit_ids()
     with writing(failed.output, 60) as writer:
-        context, units = failed.context(writer), failed.manifest.unit_ids()
-        assert are_few(units, context)
-        assert not are_few(units * 5, context)
-        monkeypatch.setattr("pipeline.driver.few_images._FEW_IMAGES", 1)
-        assert not are_few(units, context)
-        monkeypatch.undo()
-        monkeypatch.setenv("RAY_ADDRESS", "127.0.0.1:6379")
-        assert not are_few(units, context)
+        again = failed.context(writer)
+        for context in (again, replace(again, again=False)):
+            few = FewImages(context, failed.network, NumericNames())
+            assert few.worth_no_ray(units)
+            assert not few.worth_no_ray(units * 5)
+            with monkeypatch.context() as patch:
+                patch.setattr("pipeline.driver.few_images._FEW_IMAGES", 1)
+                assert not few.worth_no_ray(units)
+            with monkeypatch.context() as patch:
+                patch.setenv("RAY_ADDRESS", "127.0.0.1:6379")
+                assert not few.worth_no_ray(units)
+
+
+@pytest.mark.parametrize("asked", [{"actors": 2}, {"max_actors": 2}, {"num_cpus_per_actor": 1}])
+def test_who_asks_for_actors_gets_them(failed: Failed, asked: dict[str, int]):
+    with writing(failed.output, 60) as writer:
+        few = FewImages(failed.context(writer, **asked), failed.network, NumericNames())
+        assert not few.worth_no_ray(failed.manifest.unit_ids())
+
+
+def test_units_of_tars_are_rays_for_nobody_knows_how_many_images_they_hold():
+    assert are_few([_unit(3), _unit(4)])
+    assert not are_few([_unit(3), _unit(None)])
+    assert not are_few([_unit(60), _unit(5)])
+    assert not are_few([_unit(1)] * 9)
+
+
+def _unit(images: int | None) -> Unit:
+    return Unit("u00000000", UnitKind.TAR if images is None else UnitKind.OBJECTS, "/in", 0, images)
