@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 from support.images import encode, gradient
-from support.manifests import CRONJOB, RAYJOB, commands
+from support.manifests import CRONJOB, RAYCRONJOB, RAYJOB, SPOT, commands
 from support.ports import free_port
 from support.ray_cluster import RAY, Head, started_head, wait_for_jobs
 
@@ -88,6 +88,7 @@ def here(command: str, photographs: Path, output: Path, model: str = "posrefine_
         "--model dekr_w32": f"--model {model} --input-size 64",
         "mmpose:dekr_w32_coco": "untrained",
         "--metrics-port 9400": "--metrics-port 0",
+        "--device cuda": "--device cpu",
         "/app/": f"{REPOSITORY}/",
     }.items():
         command = command.replace(given, own)
@@ -115,8 +116,11 @@ def test_nobody_submits_without_the_token(head: Head):
     assert "token" in done.stderr
 
 
-def test_the_ray_jobs_command_annotates_on_the_worker(head: Head, photographs: Path, tmp_path: Path):
-    entrypoint = shlex.split(here(commands()[RAYJOB.name], photographs, tmp_path / "out"))
+@pytest.mark.parametrize("manifest", [RAYJOB, RAYCRONJOB, SPOT], ids=lambda path: path.stem)
+def test_the_ray_jobs_command_annotates_on_the_worker(
+    head: Head, photographs: Path, tmp_path: Path, manifest: Path
+):
+    entrypoint = shlex.split(here(commands()[manifest.name], photographs, tmp_path / "out"))
     done = run(head, str(RAY), "job", "submit", "--", *entrypoint)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "POSREFINE_ANNOTATE" not in done.stdout
