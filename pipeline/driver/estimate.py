@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 
 from pipeline.inputs.access import reaching_input
 from pipeline.inputs.cutting import cut_options, listed_skipped
@@ -75,20 +76,33 @@ def estimate_run(settings: RunSettings, storage: Storage) -> RunEstimate:
     storage = reaching_input(storage, settings.model_dump())
     output = RunOutput.at(settings.output, storage)
     record, tables = output.record(), output.counts()
-    if record is not None and tables is not None:
+    if record is not None:
         planned = output.generations(record)
-        if planned[-1].number == tables.generation:
-            return _estimate_sync(settings, output, planned)
+        if tables is not None or len(planned) > 1:
+            published = 0 if tables is None else tables.generation
+            return _estimate_sync(settings, output, planned, published)
     skipped: Counter[str] = Counter()
     units = cut_into_units(settings.input, storage, cut_options(settings), skipped)
     return _estimate(None, units, skipped)
 
 
-def _estimate_sync(settings: RunSettings, output: RunOutput, planned: Sequence[Generation]) -> RunEstimate:
+def _estimate_sync(
+    settings: RunSettings, output: RunOutput, planned: Sequence[Generation], published: int
+) -> RunEstimate:
+    last = planned[-1]
+    begun: Iterator[Unit] = iter(())
+    words = f"since generation {last.number} that `sync` would follow"
+    if last.number > published:
+        manifest, done = output.manifest_of(last), set(output.of(last.number).unit_ids())
+        pending = [unit_id for unit_id in last.unit_ids if unit_id not in done]
+        begun = map(manifest.unit, pending)
+        words = (
+            f"since generation {last.number} that `sync` would finish first ({last.in_words()}; "
+            f"{len(pending):,} of its {last.units:,} units to do)"
+        )
     with output.changes(settings.input, cut_options(settings), planned) as changes:
-        manifest = Manifest.open(str(changes.manifest), output.storage)
-        words = f"{changes.in_words()}, since generation {planned[-1].number} that `sync` would follow"
-        return _estimate(words, manifest.units(), changes.units.skipped)
+        new = Manifest.open(str(changes.manifest), Storage())
+        return _estimate(f"{changes.in_words()}, {words}", chain(begun, new.units()), changes.units.skipped)
 
 
 def _estimate(changes: str | None, found: Iterator[Unit], skipped: Mapping[str, int]) -> RunEstimate:

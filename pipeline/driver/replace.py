@@ -71,10 +71,23 @@ def replace_network(
     """
     beside = join_uri(output.uri, work)
     # Gauges of the standing data set are about the old one until then.
-    given = settings.model_copy(update={"output": beside, "replace": False, "pushgateway": None})
-    outcome = make(given)
-    if outcome.exit_code == 0:
-        return None
+    given = settings.model_copy(
+        update={"output": beside, "replace": False, "pushgateway": None, "otlp": None}
+    )
+    outcome, tables, old = make(given), RunOutput.at(beside, output.storage).counts(), output.counts()
+    if outcome.complete and tables is not None:
+        # All of it is judged, however many attempts it took. A shard that the old network could not read to
+        # its end, either, keeps nobody from another one.
+        judged = Outcome.completed(
+            tables, None, max_error_rate=settings.max_error_rate, started_at=outcome.started_at
+        )
+        unread = 0 if old is None else old.broken_shards
+        too_many = tables.images > 0 and tables.images - tables.ok > settings.max_error_rate * tables.images
+        if not too_many and tables.broken_shards <= unread:
+            return None
+        outcome = outcome.model_copy(
+            update={"exit_code": judged.exit_code, "result": judged.result, "message": judged.message}
+        )
     return outcome.model_copy(update={"message": f"{outcome.message}; nothing was replaced, see {beside}"})
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -26,6 +26,7 @@ from pipeline.inputs.manifest import Manifest
 from pipeline.model.network import Network, load_network
 from pipeline.output.counts import TableCounts
 from pipeline.output.finalize import finalize, tables_are_current
+from pipeline.output.generations import Generation
 from pipeline.output.outcome import Outcome
 from pipeline.output.publish import clean_tables, forget_logs
 from pipeline.output.record import Fingerprint, RunRecord
@@ -108,12 +109,19 @@ def _complete_already(job: Job) -> Outcome | None:
 def _since(job: Job, record: RunRecord, tables: TableCounts) -> str:
     """What became of the input since, in words."""
     planned = job.output.generations(record)
-    if planned[-1].number > tables.generation:
-        return f"; generation {planned[-1].number} is not finished: `sync` goes on with it"
+    if unfinished := _unfinished(planned, tables):
+        return unfinished
     with job.output.changes(job.settings.input, cut_options(job.settings), planned) as changes:
         if not changes:
             return ""
         return f"; but the input has changed since, {changes.in_words()}: `sync` brings the tables up to date"
+
+
+def _unfinished(planned: Sequence[Generation], tables: TableCounts) -> str:
+    """What a sync took and did not finish, in words."""
+    if planned[-1].number <= tables.generation:
+        return ""
+    return f"; generation {planned[-1].number} is not finished: `sync` goes on with it"
 
 
 @contextmanager
@@ -219,6 +227,8 @@ def go_on(job: Job, writer: OutputWriter, drive: Drive) -> Outcome:
     outcome = Outcome.completed(
         tables, drive.tally, max_error_rate=job.settings.max_error_rate, started_at=job.started_at
     )
+    message = outcome.message + _unfinished(writer.output.generations(record), tables)
+    outcome = outcome.model_copy(update={"message": message})
     writer.outcome(outcome)
     clean_tables(writer, job.settings.replaced_grace_s)
     return outcome

@@ -108,16 +108,24 @@ def bring_up_to_date(
     """
     work = _Work(opens)
     with outcome_where_it_breaks_off(writer, work, started_at=work.started_at, note=record.note):
-        planned = writer.output.generations(record)
+        planned, ended = writer.output.generations(record), list[Outcome]()
         tables = writer.output.counts()
-        if tables is not None and tables.generation == planned[-1].number:
-            added = _plan(settings, writer, planned, work)
-            if added is None:
-                if not tables_are_current(writer.output, record, planned[1:]):
-                    tables = finalize(
-                        writer, record, writer.output.manifest(record), planned[1:], write=on_all_cores
-                    )
-                outcome = Outcome.synced(
+        if tables is None or tables.generation < planned[-1].number:
+            # What an earlier sync took and did not finish; what arrived since is not left for another night.
+            tables, outcome = _add(settings, writer, record, planned, work)
+            ended.append(outcome)
+        added = _plan(settings, writer, planned, work)
+        if added is not None:
+            planned.append(added)
+            tables, outcome = _add(settings, writer, record, planned, work)
+            ended.append(outcome)
+        elif not ended:
+            if not tables_are_current(writer.output, record, planned[1:]):
+                tables = finalize(
+                    writer, record, writer.output.manifest(record), planned[1:], write=on_all_cores
+                )
+            ended.append(
+                Outcome.synced(
                     tables,
                     None,
                     "nothing new",
@@ -125,12 +133,12 @@ def bring_up_to_date(
                     max_error_rate=settings.max_error_rate,
                     started_at=work.started_at,
                 )
-                writer.outcome(outcome)
-                SyncGauges(settings.pushgateway, settings.output, settings.otlp).up_to_date(tables)
-                _tidy(settings, writer, planned, tables)
-                return outcome
-            planned.append(added)
-        return _add(settings, writer, record, planned, work)
+            )
+        outcome = Outcome.of_both(*ended)
+        writer.outcome(outcome)
+        SyncGauges(settings.pushgateway, settings.output, settings.otlp).up_to_date(tables)
+        _tidy(settings, writer, planned, tables)
+        return outcome
 
 
 def require_same_settings(settings: SyncSettings, record: RunRecord, uri: str) -> bool:
@@ -199,7 +207,11 @@ def _first(settings: SyncSettings, load: LoadNetwork | None) -> Outcome:
     from pipeline.settings.run import RunSettings
 
     given = settings.model_dump(include=set(RunSettings.model_fields))
-    return run(RunSettings.model_validate(given), load or load_network)
+    outcome = run(RunSettings.model_validate(given), load or load_network)
+    tables = RunOutput.at(settings.output, Storage()).counts()
+    if outcome.complete and tables is not None:
+        SyncGauges(settings.pushgateway, settings.output, settings.otlp).up_to_date(tables)
+    return outcome
 
 
 class _Work:
@@ -249,7 +261,7 @@ def _add(
     record: RunRecord,
     planned: Sequence[Generation],
     work: _Work,
-) -> Outcome:
+) -> tuple[TableCounts, Outcome]:
     """Annotate what the last generation took, and publish it."""
     last, own = planned[-1], writer.of(planned[-1].number)
     done = set(own.output.unit_ids())
@@ -265,10 +277,7 @@ def _add(
         max_error_rate=settings.max_error_rate,
         started_at=work.started_at,
     )
-    writer.outcome(outcome)
-    SyncGauges(settings.pushgateway, settings.output, settings.otlp).up_to_date(tables)
-    _tidy(settings, writer, planned, tables)
-    return outcome
+    return tables, outcome
 
 
 def _tidy(

@@ -101,14 +101,26 @@ class Outcome(BaseModel):
             tables: their counts.
             tally: of the attempt.
             changes: what became of the input, in words.
-            generation: that was added, whose images alone are judged; None where nothing had to be done.
+            generation: that was added; None where nothing had to be done. Images of the last generation alone
+                are judged, so that a sync without anything new ends as the one before.
             max_error_rate: share of its failed images above which the exit code is 3.
             started_at: of the attempt.
         """
-        judged = (0, 0, 0) if generation is None else tables.of_generation(generation)
+        judged = tables.of_generation(tables.generation if generation is None else generation)
         outcome = Outcome._judged(tables, tally, started_at, judged, max_error_rate, f"{changes}; ")
         drift = None if generation is None else drift_of(tables).get(generation)
         return outcome if drift is None else outcome.model_copy(update={"drift": drift.moved})
+
+    @staticmethod
+    def of_both(first: Outcome, second: Outcome | None = None) -> Outcome:
+        """Of two generations that one sync published: the later one, with both words and the worse code."""
+        if second is None:
+            return first
+        worse = max((first, second), key=lambda outcome: outcome.exit_code)
+        message = f"{first.message}; {second.message}"
+        return second.model_copy(
+            update={"exit_code": worse.exit_code, "result": worse.result, "message": message}
+        )
 
     @staticmethod
     def _judged(

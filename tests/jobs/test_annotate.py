@@ -190,7 +190,8 @@ def test_failed_images_are_tried_again_repaired_or_with_other_limits_and_the_tab
         assert [row["image_key"] for row in images] == names
         return [row["status"] for row in images]
 
-    assert annotate(given, output, [*settings, "--unit-images", "2", *limits]) == 3
+    quickly = ("--unit-images", "2", "--replaced-grace-s", "0")
+    assert annotate(given, output, [*settings, *quickly, *limits]) == 3
     assert statuses() == ["too_large", "truncated", "ok", "ok", "unsupported"]
     before = everything(output)
     (tmp_path / "photos" / "1.jpg").write_bytes(others[0])

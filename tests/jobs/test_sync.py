@@ -82,7 +82,7 @@ def test_an_input_of_which_nothing_is_left_is_not_believed(
     assert main(["sync", *arguments(standing)]) == ExitCode.BAD_CONFIGURATION
     assert "nothing is left of it, and all 6" in capsys.readouterr().err
     assert objects_of(standing) == before
-    assert main(["sync", *arguments(standing, "--accept-empty")]) == 0
+    assert main(["sync", *arguments(standing, "--accept-empty", "--replaced-grace-s", "0")]) == 0
     assert DeltaTable(f"{standing.output_uri}/tables/images").to_pyarrow_table().num_rows == 0
 
 

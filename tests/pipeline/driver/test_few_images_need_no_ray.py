@@ -33,6 +33,7 @@ from support.images import encode, gradient
 from jobs.annotate import main
 from pipeline.driver import retry
 from pipeline.driver.few_images import FewImages, are_few
+from pipeline.driver.sync_gauges import SyncGauges
 from pipeline.ground_truth.image_names import NumericNames
 from pipeline.inputs.cutting import CutOptions
 from pipeline.inputs.manifest import Manifest, write_manifest
@@ -151,6 +152,16 @@ def test_a_run_and_a_sync_of_few_images_start_no_ray(
     assert isinstance(outcome, Outcome)
     assert outcome.exit_code == 0
     assert "3 of 3 units to do, 6 images known from listing; without Ray" in caplog.text
+
+
+def test_the_first_sync_tells_how_it_stands_as_later_ones_do(
+    without_ray: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    told: list[int] = []
+    monkeypatch.setattr(SyncGauges, "up_to_date", lambda _, tables: told.append(tables.images))
+    given = write_images(tmp_path / "in", some_images(3))
+    assert main(["sync", "--input", given, "--output", str(tmp_path / "out"), *SETTINGS]) == 0
+    assert told == [3]
 
 
 def test_without_ray_the_tables_are_those_of_a_run_on_ray(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
