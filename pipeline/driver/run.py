@@ -19,7 +19,7 @@ from pipeline.driver.machines import wait_for_machines
 from pipeline.driver.precision import decide_precision, faster_on
 from pipeline.driver.table_tasks import on_all_cores
 from pipeline.ground_truth.annotations import read_image_names
-from pipeline.ground_truth.image_names import NamedImages
+from pipeline.ground_truth.image_names import ImageNames, NamedImages
 from pipeline.inputs.access import reaching_input
 from pipeline.inputs.cutting import cut_into_units, cut_options
 from pipeline.inputs.manifest import Manifest
@@ -244,6 +244,10 @@ def _open_output(job: Job, writer: OutputWriter) -> tuple[RunRecord, Manifest]:
             logger.info("the units are those that the run began with: another --unit-images changes nothing")
         return record, writer.output.manifest(record)
     manifest = writer.manifest(job.settings.input, cut_options(job.settings))
+    if isinstance(job.image_names, ImageNames):
+        job.image_names.require_one_image_each(
+            entry.key for unit in manifest.units() for entry in unit.objects
+        )
     record = RunRecord.of(job.settings, job.fingerprint, manifest.summary, job.network.note)
     writer.begin(record)
     return record, manifest

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import islice
 from pathlib import PurePosixPath
 from typing import Literal
 
@@ -23,6 +24,7 @@ __all__ = ["NO_IMAGE", "FoundImages", "ImageNames", "NamedImages", "NumericNames
 
 NO_IMAGE = -1
 _SEVERAL = -2
+_KEYS_AT_ONCE = 100_000
 _MAX_DIGITS = 18  # fits int64
 _NUL = b"\xff"
 _SIDES: tuple[Literal["left"], Literal["right"]] = ("left", "right")
@@ -127,6 +129,20 @@ class ImageNames:
         """
         image_id = int(self.find([key]).ids[0])
         return None if image_id == NO_IMAGE else image_id
+
+    def require_one_image_each(self, keys: Iterable[str]) -> None:
+        """Refuse keys of which nobody can say which annotated image they are.
+
+        Raises:
+            ConfigurationError: a key is the name of several annotated images, or two keys are that of one;
+                both are named.
+        """
+        found = [FoundImages(np.array([], object), np.array([], np.int64), np.array([], bool))]
+        rest = iter(keys)
+        while some := list(islice(rest, _KEYS_AT_ONCE)):
+            named = self.find(some)
+            found.append(named.select(named.ids != NO_IMAGE))
+        FoundImages.merge(found).settled()
 
     @cached_property
     def _backwards(self) -> tuple[NDArray[np.bytes_], NDArray[np.int64], NDArray[np.bool_]]:

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline.ground_truth.annotations import Annotations, read_annotations
-from pipeline.ground_truth.image_names import NO_IMAGE
+from pipeline.ground_truth.image_names import NO_IMAGE, FoundImages
 from pipeline.output.rows import RunRows
 from pipeline.output.run_output import RunOutput
 from pipeline.output.stored_poses import POSE_COLUMNS, stored_poses
@@ -143,10 +143,15 @@ def _examples(run: RunRows, annotations: Annotations, skeleton: Skeleton) -> Ite
     """The fields of `ScoreExamples` in their order, one file at a time.
 
     Poses of images that are not annotated are left out, and those of which nobody can say how good they are.
+
+    Raises:
+        ConfigurationError: two images of the run may be one annotated image; both are named.
     """
+    named, images, parts = list[FoundImages](), list[np.ndarray](), list[tuple[np.ndarray, ...]]()
     for found in run.persons(_COLUMNS, _FIELDS):
         rows, counts, persons, joints = found.images, found.per_image, found.persons, skeleton.num_joints
-        ids = np.repeat(_image_ids(rows, annotations), counts)
+        named.append(_named(rows, annotations))
+        ids = np.repeat(named[-1].ids, counts)
         short_sides_px = np.repeat(_short_sides_px(rows), counts)
         poses = stored_poses(persons, joints)
         known = ids != NO_IMAGE
@@ -156,7 +161,15 @@ def _examples(run: RunRows, annotations: Annotations, skeleton: Skeleton) -> Ite
         )
         judged = np.isfinite(oks)
         fields = poses.keypoints, poses.keypoint_scores, poses.spread_px, short_sides_px
-        yield *(field[judged] for field in fields), oks[judged].astype(np.float32)
+        images.append(np.repeat(np.arange(len(rows)), counts)[judged])
+        parts.append((*(field[judged] for field in fields), oks[judged].astype(np.float32)))
+    if not named:
+        return
+    # Which of two images of one name is the annotated one is known once all of them are.
+    settled = FoundImages.merge(named).settled() != NO_IMAGE
+    ends = np.cumsum([len(found.ids) for found in named])
+    for those, rows_of, part in zip(np.split(settled, ends[:-1]), images, parts, strict=True):
+        yield tuple(field[those[rows_of]] for field in part)
 
 
 def _short_sides_px(rows: pa.Table) -> np.ndarray:
@@ -165,7 +178,7 @@ def _short_sides_px(rows: pa.Table) -> np.ndarray:
     return np.asarray(pc.fill_null(shorter, 0), np.float32)
 
 
-def _image_ids(rows: pa.Table, annotations: Annotations) -> np.ndarray:
-    """[images] int64, as the evaluation finds them."""
+def _named(rows: pa.Table, annotations: Annotations) -> FoundImages:
+    """The annotated images that a file's images are, as the evaluation finds them."""
     stated = np.asarray(pc.fill_null(rows["image_id"], NO_IMAGE), np.int64)
-    return annotations.find(rows["image_key"].to_pylist(), stated).settled()
+    return annotations.find(rows["image_key"].to_pylist(), stated)

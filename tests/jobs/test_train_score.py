@@ -87,6 +87,21 @@ def test_runs_over_several_data_sets_are_judged_each_by_its_own_annotations(tmp_
     )
 
 
+@pytest.mark.parametrize("files", [1, 2])
+def test_two_images_that_end_like_one_name_are_refused_with_both_however_a_run_is_cut(
+    annotations: Path, tmp_path: Path, capsys, files: int
+):
+    results = noisy_predictions(json.loads(annotations.read_text()), tmp_path)
+    first = replace(results[0], image_id=None, image_key=f"a/{results[0].image_key}")
+    second = replace(first, image_key=f"b/{results[0].image_key}", uri=f"{first.uri}-b")
+    rest = [replace(result, image_id=None) for result in results[1:]]
+    cut = [[first, second, *rest]] if files == 1 else [[first, *rest], [second]]
+    run = write_run(tmp_path / "run", cut)
+    assert main(arguments(run, annotations, tmp_path / "score.safetensors")) == 2
+    said = capsys.readouterr().err
+    assert f"images {first.image_key} and {second.image_key}: which of them is image" in said
+
+
 def test_runs_of_different_networks_are_refused(annotations: Path, tmp_path: Path, capsys):
     results = noisy_predictions(json.loads(annotations.read_text()), tmp_path)
     one = write_run(tmp_path / "one", [results])

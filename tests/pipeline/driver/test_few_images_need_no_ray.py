@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import signal
@@ -162,6 +163,33 @@ def test_the_first_sync_tells_how_it_stands_as_later_ones_do(
     given = write_images(tmp_path / "in", some_images(3))
     assert main(["sync", "--input", given, "--output", str(tmp_path / "out"), *SETTINGS]) == 0
     assert told == [3]
+
+
+@pytest.mark.parametrize(
+    ("listed", "given", "both"),
+    [
+        (["1.png"], ["x/1.png", "y/1.png"], "images x/1.png and y/1.png: which of them is image 7"),
+        (["a/1.png", "b/1.png"], ["1.png"], "image 1.png: is it a/1.png (id 7) or b/1.png (id 8)"),
+    ],
+)
+def test_images_of_which_nobody_can_say_which_annotated_one_they_are_are_refused_before_a_run_begins(
+    without_ray: None,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    listed: list[str],
+    given: list[str],
+    both: str,
+):
+    images = [{"id": 7 + number, "file_name": name} for number, name in enumerate(listed)]
+    (tmp_path / "a.json").write_text(json.dumps({"images": images, "annotations": [], "categories": []}))
+    for name in given:
+        (tmp_path / "in" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "in" / name).write_bytes(encode(gradient(64, 48)))
+    output = tmp_path / "out"
+    assert annotate(str(tmp_path / "in"), str(output), "--annotations", str(tmp_path / "a.json")) == 2
+    assert both in capsys.readouterr().err
+    assert not (output / "run.json").exists()
+    assert not (output / "units").exists()
 
 
 def test_without_ray_the_tables_are_those_of_a_run_on_ray(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
