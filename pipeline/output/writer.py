@@ -1,4 +1,4 @@
-"""The one way to write below an output: by the holder of its lease, which looks before every put."""
+"""How the holder of an output's lease writes over what may lie there: it looks before every put."""
 
 from __future__ import annotations
 
