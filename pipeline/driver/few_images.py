@@ -19,6 +19,7 @@ from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import cached_property
+from logging.handlers import QueueHandler
 from multiprocessing.connection import Connection
 
 import torch
@@ -108,7 +109,8 @@ class FewImages:
         theirs.close()
         try:
             for _ in unit_ids:
-                said = ours.recv()
+                while isinstance(said := ours.recv(), logging.LogRecord):
+                    logging.getLogger(said.name).handle(said)
                 if isinstance(said, Exception):
                     raise said
                 yield said
@@ -165,18 +167,31 @@ class FewImages:
             watch.cancel()
 
 
+class _ToDriver:
+    """What the process says: receipts, an error, log records. Any thread may."""
+
+    def __init__(self, driver: Connection) -> None:
+        self._driver, self._lock = driver, threading.Lock()
+
+    def put_nowait(self, said: object) -> None:
+        with self._lock:
+            self._driver.send(said)
+
+
 def _annotate_all(few: FewImages, unit_ids: Sequence[str], driver: Connection) -> None:
     """The process beside the driver: a receipt for each unit, or the error that ends it."""
+    say = _ToDriver(driver)
+    logging.getLogger().addHandler(QueueHandler(say))  # type: ignore[arg-type]
     # The driver ends this process, which a terminal would end with all its words.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with, args=(driver,), daemon=True, name="driver").start()
     for unit_id in unit_ids:
         try:
-            driver.send(_annotate(few, unit_id))
+            say.put_nowait(_annotate(few, unit_id))
         except Exception as error:  # noqa: BLE001 - the driver raises it
             if not isinstance(error, PosRefineError):
                 error.add_note(traceback.format_exc())
-            driver.send(error)
+            say.put_nowait(error)
             return
 
 

@@ -30,6 +30,7 @@ from support.annotation import (
 )
 from support.bad_decoders import BadDecoder, image_that
 from support.images import encode, gradient
+from support.shards import make_parquet
 
 from jobs.annotate import main
 from pipeline.driver import retry
@@ -190,6 +191,22 @@ def test_images_of_which_nobody_can_say_which_annotated_one_they_are_are_refused
     assert both in capsys.readouterr().err
     assert not (output / "run.json").exists()
     assert not (output / "units").exists()
+
+
+def test_what_is_said_beside_the_driver_is_said_by_the_driver(
+    without_ray: None, tmp_path: Path, caplog: pytest.LogCaptureFixture
+):
+    images = [{"id": number, "file_name": name} for number, name in enumerate(("a/1.png", "b/1.png"))]
+    (tmp_path / "a.json").write_text(json.dumps({"images": images, "annotations": [], "categories": []}))
+    (tmp_path / "in").mkdir()
+    shard = make_parquet({"1.png": encode(gradient(64, 48)), "2.png": encode(gradient(48, 64))})
+    (tmp_path / "in" / "shard.parquet").write_bytes(shard)
+    given, output = str(tmp_path / "in"), str(tmp_path / "out")
+    assert annotate(given, output, "--annotations", str(tmp_path / "a.json")) == 0
+    assert table(output, "images")["image_id"].to_pylist() == [None, None]
+    (warning,) = [record for record in caplog.records if "it gets no image id" in record.getMessage()]
+    assert "is it a/1.png (id 0) or b/1.png (id 1) of the annotations?" in warning.getMessage()
+    assert warning.process != os.getpid()
 
 
 def test_without_ray_the_tables_are_those_of_a_run_on_ray(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
