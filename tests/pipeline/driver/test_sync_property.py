@@ -20,7 +20,8 @@ from pipeline.storage import StorageOptions
 
 IN, OUT = "s3://photos/in", "s3://results/out"
 KEYS = ["a.png", "b/c.png", "b/d.png", "e#1.png", "f.png", "z.png"]
-SHARDS = ["b.tar", "c.parquet", "y.tar"]
+TARS = ["b.tar", "y.tar"]
+SHARDS = [*TARS, "c.parquet"]
 
 SEEDS = st.integers(-2, 40)
 MOVES = st.one_of(
@@ -28,6 +29,7 @@ MOVES = st.one_of(
     st.tuples(st.just("put shard"), st.sampled_from(SHARDS), st.lists(SEEDS, max_size=6).map(tuple)),
     st.tuples(st.just("delete"), st.sampled_from([*KEYS, *SHARDS]), st.just(0)),
     st.tuples(st.just("rename"), st.sampled_from(KEYS), st.sampled_from(KEYS)),
+    st.tuples(st.just("rename"), st.sampled_from(TARS), st.sampled_from(TARS)),
     st.tuples(st.just("sync"), st.just(""), st.just(0)),
     st.tuples(st.just("killed sync"), st.just(""), st.integers(0, 45)),
     st.tuples(st.just("retry"), st.just(""), st.just(0)),
