@@ -45,7 +45,7 @@ def ray_is_there() -> bool:
     if ray.is_initialized() or os.environ.get("RAY_ADDRESS"):
         return True
     noted = _noted_cluster()
-    return noted is not None and _host_and_port(noted) is not None and _silence(noted) is None
+    return noted is not None and _silence_of_noted(noted) is None
 
 
 @contextmanager
@@ -157,7 +157,7 @@ def _address() -> str | None:
     noted = _noted_cluster()
     if noted is None:
         return None
-    reason = _silence(noted) if _host_and_port(noted) else "no address"
+    reason = _silence_of_noted(noted)
     if reason is None:
         return None
     what = f"{_record_of_clusters()} names the Ray cluster {noted!r}, which does not answer ({reason})"
@@ -181,6 +181,11 @@ def _noted_cluster() -> str | None:
         return _record_of_clusters().read_text(errors="replace").strip()
     except OSError:
         return None
+
+
+def _silence_of_noted(noted: str) -> str | None:
+    """Why nobody answers there, also where that is no address; None where somebody does."""
+    return _silence(noted) if _host_and_port(noted) else "no address"
 
 
 def _require_answer(address: str) -> None:

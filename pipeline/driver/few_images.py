@@ -33,8 +33,8 @@ from pipeline.ray_session import ray_is_there
 from pipeline.settings.run import RunSettings
 from pipeline.stages.handover import AnnotatedUnit, LoadedUnit
 from pipeline.stages.receipt import Receipt
-from pipeline.stages.retried_units import failed_part, known_uris, read_unit
-from pipeline.stages.tasks import StageContext, committed
+from pipeline.stages.retried_units import read_unit
+from pipeline.stages.tasks import StageContext, committed, unit_to_do
 from posrefine.errors import ImageStatus, PosRefineError
 from posrefine.inference.fast.device import available_device
 
@@ -129,10 +129,7 @@ class FewImages:
         """One unit, in this process."""
         context, started = self.context, time.perf_counter()
         storage, reading = context.output.storage, replace(context.reading, guard=self._within_its_time)
-        unit, known = context.manifest.unit(unit_id), frozenset[str]()
-        if context.again:
-            old, _ = read_unit(context.output, unit_id)
-            unit, known = failed_part(unit, old, storage), known_uris(old)
+        unit, known = unit_to_do(unit_id, context)
         skipped: Counter[str] = Counter()
         images = [image for image in load_unit(unit, storage, reading, skipped) if image.uri not in known]
         loaded = LoadedUnit(unit_id, 1, time.perf_counter() - started, images, skipped)

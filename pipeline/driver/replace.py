@@ -17,7 +17,7 @@ from datetime import UTC, datetime
 from pipeline.driver.sync_gauges import SyncGauges
 from pipeline.driver.table_tasks import on_all_cores
 from pipeline.output.finalize import finalize
-from pipeline.output.outcome import Outcome
+from pipeline.output.outcome import Outcome, is_over_budget
 from pipeline.output.publish import clean_tables
 from pipeline.output.record import Fingerprint
 from pipeline.output.replaced import remove_replaced
@@ -78,13 +78,12 @@ def replace_network(
     if outcome.complete and tables is not None:
         # All of it is judged, however many attempts it took. A shard that the old network could not read to
         # its end, either, keeps nobody from another one.
+        too_many = is_over_budget(tables.images, tables.images - tables.ok, settings.max_error_rate)
+        if not too_many and tables.broken_shards <= (0 if old is None else old.broken_shards):
+            return None
         judged = Outcome.completed(
             tables, None, max_error_rate=settings.max_error_rate, started_at=outcome.started_at
         )
-        unread = 0 if old is None else old.broken_shards
-        too_many = tables.images > 0 and tables.images - tables.ok > settings.max_error_rate * tables.images
-        if not too_many and tables.broken_shards <= unread:
-            return None
         outcome = outcome.model_copy(
             update={"exit_code": judged.exit_code, "result": judged.result, "message": judged.message}
         )
@@ -117,7 +116,7 @@ def switch(writer: OutputWriter, work: str, settings: SyncSettings) -> Outcome:
     words = f"the network is {record.fingerprint.model}, {record.weights} from now on"
     outcome = outcome.model_copy(update={"message": f"{words}; {outcome.message}"})
     writer.outcome(outcome)
-    SyncGauges(settings.pushgateway, settings.output, settings.otlp).up_to_date(tables)
+    SyncGauges.of(settings).up_to_date(tables)
     clean_tables(writer, settings.replaced_grace_s)
     remove_replaced(writer, tables)
     return outcome

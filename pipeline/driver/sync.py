@@ -136,7 +136,7 @@ def bring_up_to_date(
             )
         outcome = Outcome.of_both(*ended)
         writer.outcome(outcome)
-        SyncGauges(settings.pushgateway, settings.output, settings.otlp).up_to_date(tables)
+        SyncGauges.of(settings).up_to_date(tables)
         _tidy(settings, writer, planned, tables)
         return outcome
 
@@ -210,7 +210,7 @@ def _first(settings: SyncSettings, load: LoadNetwork | None) -> Outcome:
     outcome = run(RunSettings.model_validate(given), load or load_network)
     tables = RunOutput.at(settings.output, Storage()).counts()
     if outcome.complete and tables is not None:
-        SyncGauges(settings.pushgateway, settings.output, settings.otlp).up_to_date(tables)
+        SyncGauges.of(settings).up_to_date(tables)
     return outcome
 
 
@@ -248,7 +248,7 @@ def _plan(
             )
         backlog = changes.new + changes.stale
         if backlog:
-            SyncGauges(settings.pushgateway, settings.output, settings.otlp).behind(backlog, changes.oldest_s)
+            SyncGauges.of(settings).behind(backlog, changes.oldest_s)
         if changes.units.units:
             # Other weights are refused here, before anything is stored.
             work.open()

@@ -13,6 +13,7 @@ from pipeline.driver.lossy import push
 from pipeline.driver.otlp import send_once
 from pipeline.output.counts import TableCounts
 from pipeline.output.drift import drift_of
+from pipeline.settings.sync import SyncSettings
 from pipeline.storage.uris import normalise_uri
 
 __all__ = ["SyncGauges"]
@@ -29,6 +30,11 @@ class SyncGauges:
 
     def __init__(self, gateway: str | None, output: str, otlp: str | None = None) -> None:
         self._gateway, self._output, self._otlp = gateway, normalise_uri(output), otlp
+
+    @staticmethod
+    def of(settings: SyncSettings) -> SyncGauges:
+        """Where a sync's settings say, about its output."""
+        return SyncGauges(settings.pushgateway, settings.output, settings.otlp)
 
     def behind(self, backlog: int, oldest_s: float | None) -> None:
         """There is something to annotate: so many images and shards, the oldest written at that time."""

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from pipeline.evaluation.predictions import PredictionPart
 from pipeline.evaluation.results_file import encode_entries
 from pipeline.ground_truth.annotations import Annotations
-from pipeline.ground_truth.image_names import NO_IMAGE, FoundImages
+from pipeline.ground_truth.image_names import FoundImages
 from pipeline.output.row_summary import RowSummary
 from posrefine.metrics import Detections, Finding, GroundTruth, MatchTable, OksRules, match_images
 from posrefine.metrics.analysis.breakdown import joint_groups, match_joint_group
@@ -118,11 +118,7 @@ def counted_images(parts: Sequence[ScoredPart]) -> list[ScoredPart]:
 
 def _settled(parts: Sequence[ScoredPart]) -> list[NDArray[np.bool_]]:
     """Of every part, which images no other part holds under the very name of the annotations."""
-    named = [part.found for part in parts if part.found is not None]
-    if not named:
-        return [np.ones(len(part.matches), bool) for part in parts]
-    ends = np.cumsum([len(found.ids) for found in named])
-    masks = iter(np.split(FoundImages.merge(named).settled() != NO_IMAGE, ends[:-1]))
+    masks = iter(FoundImages.settled_together([part.found for part in parts if part.found is not None]))
     return [np.ones(len(part.matches), bool) if part.found is None else next(masks) for part in parts]
 
 

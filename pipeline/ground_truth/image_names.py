@@ -53,6 +53,18 @@ class FoundImages:
             np.concatenate([part.exact for part in parts]),
         )
 
+    @staticmethod
+    def settled_together(parts: Sequence[FoundImages]) -> list[NDArray[np.bool_]]:
+        """Of every part, [its N] bool: which keys are annotated images, once all parts are settled as one.
+
+        Raises:
+            ConfigurationError: as `settled`, of keys of whichever parts.
+        """
+        if not parts:
+            return []
+        ends = np.cumsum([len(part.ids) for part in parts])
+        return np.split(FoundImages.merge(parts).settled() != NO_IMAGE, ends[:-1])
+
     def select(self, rows: NDArray[np.int64] | NDArray[np.bool_]) -> FoundImages:
         """Some of the keys."""
         return FoundImages(self.keys[rows], self.ids[rows], self.exact[rows])
@@ -137,7 +149,7 @@ class ImageNames:
             ConfigurationError: a key is the name of several annotated images, or two keys are that of one;
                 both are named.
         """
-        found = [FoundImages(np.array([], object), np.array([], np.int64), np.array([], bool))]
+        found = [self.find([])]
         rest = iter(keys)
         while some := list(islice(rest, _KEYS_AT_ONCE)):
             named = self.find(some)

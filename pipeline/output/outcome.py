@@ -17,7 +17,12 @@ from pipeline.output.tally import RunTally
 from posrefine.errors import ImageStatus
 from posrefine.redaction import redacted
 
-__all__ = ["Outcome"]
+__all__ = ["Outcome", "is_over_budget"]
+
+
+def is_over_budget(images: int, failed: int, max_error_rate: float) -> bool:
+    """Whether more of so many images failed than may."""
+    return images > 0 and failed / images > max_error_rate
 
 
 class Outcome(BaseModel):
@@ -132,7 +137,7 @@ class Outcome(BaseModel):
         words: str,
     ) -> Outcome:
         images, failed, broken_shards = judged
-        over_budget = images > 0 and failed / images > max_error_rate
+        over_budget = is_over_budget(images, failed, max_error_rate)
         over = over_budget or broken_shards > 0
         message = f"{words}{failed:,} of {images:,} images failed"
         if over_budget:

@@ -17,6 +17,7 @@ import ray
 from pipeline.inputs.load import given_up_unit, load_unit
 from pipeline.inputs.manifest import Manifest
 from pipeline.inputs.readers import ReadOptions
+from pipeline.inputs.units import Unit
 from pipeline.output.lease import LeaseWitness
 from pipeline.output.person_count import PersonCount
 from pipeline.output.run_output import RunOutput
@@ -30,7 +31,7 @@ from pipeline.stages.retried_units import commit_again, failed_part, known_uris,
 from posrefine.errors import ImageStatus, InvariantBroken, ObjectExists
 from posrefine.freed_memory import keep_freed_memory
 
-__all__ = ["StageContext", "commit", "committed", "load"]
+__all__ = ["StageContext", "commit", "committed", "load", "unit_to_do"]
 
 # Room for decoded images; the blocks that threads read ahead from shards are larger.
 _LARGEST_KEPT_BYTES = 8 * 2**20
@@ -67,16 +68,22 @@ class StageContext:
     image_names: ray.ObjectRef | None = None
 
 
+def unit_to_do(unit_id: str, context: StageContext) -> tuple[Unit, frozenset[str]]:
+    """A unit as far as there is work to do in it, and its images that are to be passed over."""
+    unit = context.manifest.unit(unit_id)
+    if not context.again:
+        return unit, frozenset()
+    old, _ = read_unit(context.output, unit_id)
+    return failed_part(unit, old, context.output.storage), known_uris(old)
+
+
 def load(batch: dict[str, np.ndarray], context: StageContext) -> pa.Table:
     """Stage 1, a task: fetch and decode a unit's images."""
     keep_freed_memory(_LARGEST_KEPT_BYTES)
     started = time.perf_counter()
-    storage, unit = context.output.storage, context.manifest.unit(str(batch["unit_id"][0]))
-    known: frozenset[str] = frozenset()
+    storage = context.output.storage
+    unit, known = unit_to_do(str(batch["unit_id"][0]), context)
     skipped: Counter[str] = Counter()
-    if context.again:
-        old, _ = read_unit(context.output, unit.unit_id)
-        unit, known = failed_part(unit, old, storage), known_uris(old)
     with attempt(context.ledger, "load", unit.unit_id) as opened:
         this, guard = opened.this, ImageGuard(opened, context.settings.image_timeout_s)
         reading = replace(

@@ -163,13 +163,9 @@ def _examples(run: RunRows, annotations: Annotations, skeleton: Skeleton) -> Ite
         fields = poses.keypoints, poses.keypoint_scores, poses.spread_px, short_sides_px
         images.append(np.repeat(np.arange(len(rows)), counts)[judged])
         parts.append((*(field[judged] for field in fields), oks[judged].astype(np.float32)))
-    if not named:
-        return
     # Which of two images of one name is the annotated one is known once all of them are.
-    settled = FoundImages.merge(named).settled() != NO_IMAGE
-    ends = np.cumsum([len(found.ids) for found in named])
-    for those, rows_of, part in zip(np.split(settled, ends[:-1]), images, parts, strict=True):
-        yield tuple(field[those[rows_of]] for field in part)
+    for annotated, rows_of, part in zip(FoundImages.settled_together(named), images, parts, strict=True):
+        yield tuple(field[annotated[rows_of]] for field in part)
 
 
 def _short_sides_px(rows: pa.Table) -> np.ndarray:

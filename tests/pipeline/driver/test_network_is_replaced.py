@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
-from support.memory_store import Killed, Life, MemoryStorage
+from support.memory_store import Killed, Life, MemoryStorage, give_up_leases
 from support.standing import Standing, persons_in, picture
 from support.stepped_store import Store
 
@@ -232,9 +232,7 @@ def test_a_checkpoint_knows_the_generations_of_both_networks():
 
 
 def free(store: Store) -> None:
-    """Whoever comes next finds the leases of the dead given up."""
-    for uri in [uri for uri in store.objects if uri.endswith("lock.json")]:
-        del store.objects[uri]
+    give_up_leases(store)
     assert RunOutput.at(OUT, MemoryStorage(StorageOptions(), store, Life())).lease() is None
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from support.memory_store import Killed, Life, MemoryStorage
+from support.memory_store import Killed, Life, MemoryStorage, give_up_leases
 from support.standing import Standing, persons_in, picture
 from support.stepped_store import Store
 
@@ -29,12 +29,6 @@ def state(store: Store, network: int) -> Rows:
 def rows_of(store: Store, as_of: int) -> Rows:
     images = RunOutput.at(OUT, MemoryStorage(StorageOptions(), store), as_of).rows().images()
     return sorted((image.uri, len(image.poses or ())) for image in images)
-
-
-def free(store: Store) -> None:
-    """Whoever comes next finds the leases of the dead given up."""
-    for uri in [uri for uri in store.objects if uri.endswith("lock.json")]:
-        del store.objects[uri]
 
 
 def require_right_or_refused(store: Store, states: dict[int, Rows]) -> set[int]:
@@ -74,7 +68,7 @@ def test_of_a_sync_killed_at_any_write_the_finished_generations_are_read():
         try:
             process(tried, writes).sync()
         except Killed:
-            free(tried)
+            give_up_leases(tried)
         read = require_right_or_refused(tried, states)
         assert read in ({1, 2, 3}, {1, 2, 3, 4}), f"after {writes} writes"
         seen |= read
@@ -88,7 +82,7 @@ def test_what_a_replacement_that_was_killed_had_published_is_refused_by_name():
         tried = Store(dict(store.objects))
         with pytest.raises(Killed):
             process(tried, writes).replace(1)
-        free(tried)
+        give_up_leases(tried)
         switched = process(tried).output.tree.work != ""
         if not switched:
             assert require_right_or_refused(tried, states) == {1, 2, 3}, f"after {writes} writes"

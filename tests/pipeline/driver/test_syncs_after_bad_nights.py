@@ -6,7 +6,7 @@ from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
-from support.memory_store import Killed, Life, MemoryStorage
+from support.memory_store import Killed, Life, MemoryStorage, give_up_leases
 from support.standing import NOW, DoNothingNetwork, Standing, persons_in, picture
 from support.stepped_store import Store
 
@@ -48,7 +48,7 @@ def killed(store: Store) -> Store:
         with pytest.raises(Killed):
             process(tried, writes).sync()
         if len(list(process(tried).output.of(2).unit_ids())) == 1:
-            del tried.objects[f"{OUT}/lock.json"]  # its lease expires
+            give_up_leases(tried)
             return tried
     raise AssertionError("no unit of generation 2")
 
@@ -117,7 +117,7 @@ def test_a_night_killed_before_it_could_say_its_code_has_it_said_by_the_next_one
         try:
             process(here, writes, max_error_rate=0.5).sync()
         except Killed:
-            here.objects.pop(f"{OUT}/lock.json", None)
+            give_up_leases(here)
             assert process(here, max_error_rate=0.5).sync().exit_code == 3
             continue
         break
